@@ -1,0 +1,2 @@
+//! belvedere
+fn main() {}

@@ -1,0 +1,183 @@
+//! Messages between a host and the control plane.
+//!
+//! The host dials `GET /internal/link` as a WebSocket and speaks first. Each message is one JSON text frame,
+//! at most [`MAX_MESSAGE_BYTES`]. A still picture is the one binary frame: the request number as a little-endian
+//! `u64`, then a PNG.
+//!
+//! ```text
+//!  host                                   control plane
+//!   │ Hello { token | resume }                  │
+//!   │──────────────────────────────────────────▶│
+//!   │                                   Welcome │   host waits in the warm pool
+//!   │◀──────────────────────────────────────────│
+//!   │                        Assign { session } │   a client asked for a session
+//!   │◀──────────────────────────────────────────│
+//!   │ Ready                                     │
+//!   │──────────────────────────────────────────▶│
+//!   │     Connect { request, offer } ◀── client │   WHEP-shaped signalling, relayed
+//!   │ Connected { request, answer }             │
+//!   │──────────────────────────────────────────▶│
+//!   │                              End { reason } │ lease over, stop: the host says goodbye and exits
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AccountId, ConnectionId, HostId, SessionId};
+use crate::rest::{Error, SessionSize};
+
+/// Version of these messages; a host and a control plane of different versions refuse each other.
+pub const VERSION: u32 = 1;
+
+/// Longest JSON message on the link.
+pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
+
+/// Longest still picture on the link.
+pub const MAX_STILL_BYTES: usize = 64 << 20;
+
+/// Environment variable with the link's URL (`ws://127.0.0.1:PORT/internal/link`).
+pub const ENV_LINK_URL: &str = "BELVEDERE_LINK_URL";
+
+/// Environment variable with the host's one-time token. The host removes it from its environment first thing.
+pub const ENV_LINK_TOKEN: &str = "BELVEDERE_LINK_TOKEN";
+
+/// What a host says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum FromHost {
+    /// The first message of a link.
+    Hello {
+        /// [`VERSION`].
+        version: u32,
+        /// The one-time token at the first link, the [`ToHost::Welcome`] secret at later ones.
+        token: String,
+        /// Process id, as the host sees it.
+        pid: u32,
+        /// The session it serves, when it comes back after the link broke.
+        serving: Option<SessionId>,
+    },
+    /// The session given by [`ToHost::Assign`] can take connections.
+    Ready {
+        /// Which.
+        session: SessionId,
+    },
+    /// The session given by [`ToHost::Assign`] cannot be served.
+    Failed {
+        /// Which.
+        session: SessionId,
+        /// Why, for the session's `error`.
+        error: Error,
+    },
+    /// Answers [`ToHost::Connect`].
+    Connected {
+        /// Of the question.
+        request: u64,
+        /// The SDP answer.
+        answer: String,
+    },
+    /// Refuses [`ToHost::Connect`] or [`ToHost::Still`]. Codes: `ConnectionInUse`, `BadOffer`, `NoCodec`, `NoSession`, `RenderFailed`.
+    Refused {
+        /// Of the question.
+        request: u64,
+        /// Code and words for the client.
+        error: Error,
+    },
+    /// A connection is over.
+    Disconnected {
+        /// Which.
+        connection: ConnectionId,
+        /// In words.
+        reason: String,
+    },
+    /// The last message before the host exits by itself.
+    Ended {
+        /// In words.
+        reason: String,
+    },
+}
+
+/// What the control plane says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum ToHost {
+    /// The token was good.
+    Welcome {
+        /// The host's name from now on.
+        host: HostId,
+        /// Opens a new link when this one breaks.
+        secret: String,
+    },
+    /// From now on the host serves this session.
+    Assign {
+        /// Whose.
+        account: AccountId,
+        /// Which.
+        session: SessionId,
+        /// With which limits.
+        size: SessionSize,
+        /// Model to load at once: a path on the host's machine chosen by the operator, or `builtin://demo`.
+        /// The session is Ready before the model is.
+        model: Option<String>,
+        /// Folder that clients may load models from, if any.
+        models_dir: Option<String>,
+    },
+    /// The lease now ends this far in the future. The control plane ends leases; the host ends itself only when
+    /// it has no link and this time has passed.
+    Lease {
+        /// Milliseconds from receipt.
+        remaining_ms: u64,
+    },
+    /// A client wants to connect.
+    Connect {
+        /// Repeated in the answer.
+        request: u64,
+        /// Name of the new connection.
+        connection: ConnectionId,
+        /// The SDP offer.
+        offer: String,
+    },
+    /// A client left (HTTP DELETE).
+    Disconnect {
+        /// Which.
+        connection: ConnectionId,
+    },
+    /// Someone wants a picture of the scene as PNG. Answered by a binary frame or [`FromHost::Refused`].
+    Still {
+        /// Repeated in the answer.
+        request: u64,
+        /// From where; the connected client's camera (or one that frames the model) if absent.
+        camera: Option<Camera>,
+        /// Width in pixels, 1 to 4096.
+        width: u32,
+        /// Height in pixels, 1 to 4096.
+        height: u32,
+    },
+    /// Say goodbye to the client and exit.
+    End {
+        /// Why.
+        reason: EndReason,
+    },
+}
+
+/// A perspective camera in world space (metres, right-handed, y up); it looks along its own -z.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Camera {
+    /// Position.
+    pub eye: [f32; 3],
+    /// Unit quaternion `x y z w`, world from view.
+    pub orientation: [f32; 4],
+    /// Vertical field of view in radians.
+    pub fov_y: f32,
+}
+
+/// Why the control plane ends a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum EndReason {
+    /// The lease ran out.
+    LeaseExpired,
+    /// A client stopped the session.
+    Stopped,
+    /// The service shuts down, or the host is not needed.
+    Shutdown,
+}

@@ -1,0 +1,248 @@
+//! A model in memory.
+
+use std::sync::Arc;
+
+use glam::{Affine2, Affine3A, Mat4, Vec2, Vec3, Vec4};
+
+use crate::Aabb;
+
+/// A checked set of nodes with what they show.
+#[derive(Debug, Clone, Default)]
+pub struct Model {
+    /// Parents before children, so that one pass in order computes world transforms.
+    pub nodes: Vec<Node>,
+    /// Shared by nodes.
+    pub meshes: Vec<Mesh>,
+    /// Shared by primitives. Index 0 exists whenever a primitive does.
+    pub materials: Vec<Material>,
+    /// Shared by materials.
+    pub textures: Vec<Texture>,
+    /// Shared by textures; decoded.
+    pub images: Vec<Arc<Image>>,
+}
+
+/// A place in the hierarchy.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// As in the file; may be empty.
+    pub name: String,
+    /// Index of a node before this one.
+    pub parent: Option<u32>,
+    /// Affine; may mirror and shear.
+    pub parent_from_node: Affine3A,
+    /// Index of the mesh that is shown here.
+    pub mesh: Option<u32>,
+}
+
+/// Primitives that are shown together.
+#[derive(Debug, Clone, Default)]
+pub struct Mesh {
+    /// As in the file; may be empty.
+    pub name: String,
+    /// Each with one material.
+    pub primitives: Vec<Primitive>,
+}
+
+/// A triangle mesh with one material. Counter-clockwise triangles face the viewer.
+#[derive(Debug, Clone)]
+pub struct Primitive {
+    /// Attributes by vertex.
+    pub vertices: Vertices,
+    /// Three per triangle, each below the number of vertices.
+    pub indices: Vec<u32>,
+    /// Index of a material.
+    pub material: u32,
+}
+
+/// Attributes by vertex, in mesh space. Optional ones are empty or as long as `positions`.
+#[derive(Debug, Clone, Default)]
+pub struct Vertices {
+    /// Finite.
+    pub positions: Vec<Vec3>,
+    /// Unit length; always there.
+    pub normals: Vec<Vec3>,
+    /// Unit length, `w` is the bitangent's sign; there whenever the material has a normal map.
+    pub tangents: Vec<Vec4>,
+    /// First texture coordinates, (0, 0) is the image's top left. Optional.
+    pub uv0: Vec<Vec2>,
+    /// Second texture coordinates. Optional.
+    pub uv1: Vec<Vec2>,
+    /// Linear RGBA that multiplies the base colour, 255 is 1. Optional.
+    pub colors: Vec<[u8; 4]>,
+}
+
+/// Surface of a primitive: glTF 2.0 metallic-roughness, section 3.9.
+#[derive(Debug, Clone)]
+pub struct Material {
+    /// As in the file; may be empty.
+    pub name: String,
+    /// Linear RGBA.
+    pub base_color: Vec4,
+    /// sRGB with alpha; multiplies `base_color`.
+    pub base_color_texture: Option<TextureUse>,
+    /// 0 (dielectric) to 1 (metal).
+    pub metallic: f32,
+    /// Perceptual, 0 to 1.
+    pub roughness: f32,
+    /// Linear; green multiplies `roughness`, blue `metallic`.
+    pub metallic_roughness_texture: Option<TextureUse>,
+    /// Linear, tangent space, green up.
+    pub normal_texture: Option<TextureUse>,
+    /// Scales x and y of the normal map.
+    pub normal_scale: f32,
+    /// Linear; red dims indirect light.
+    pub occlusion_texture: Option<TextureUse>,
+    /// 0 (none) to 1 (full effect of the occlusion texture).
+    pub occlusion_strength: f32,
+    /// Linear RGB; may exceed 1.
+    pub emissive: Vec3,
+    /// sRGB; multiplies `emissive`.
+    pub emissive_texture: Option<TextureUse>,
+    /// What alpha does.
+    pub alpha_mode: AlphaMode,
+    /// Back faces are shown too, with the normal flipped.
+    pub double_sided: bool,
+    /// Base colour as it is, without light (KHR_materials_unlit).
+    pub unlit: bool,
+}
+
+impl Default for Material {
+    /// glTF's default material: white, fully metallic and rough factors.
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            base_color: Vec4::ONE,
+            base_color_texture: None,
+            metallic: 1.0,
+            roughness: 1.0,
+            metallic_roughness_texture: None,
+            normal_texture: None,
+            normal_scale: 1.0,
+            occlusion_texture: None,
+            occlusion_strength: 1.0,
+            emissive: Vec3::ZERO,
+            emissive_texture: None,
+            alpha_mode: AlphaMode::Opaque,
+            double_sided: false,
+            unlit: false,
+        }
+    }
+}
+
+/// What a material's alpha does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum AlphaMode {
+    /// Nothing.
+    Opaque,
+    /// Holes where alpha is below the cut-off.
+    Mask {
+        /// 0 to 1.
+        cutoff: f32,
+    },
+    /// Source over destination, farthest first.
+    Blend,
+}
+
+/// A texture as a material uses it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TextureUse {
+    /// Index of a texture.
+    pub texture: u32,
+    /// 0 or 1: which texture coordinates.
+    pub uv_set: u8,
+    /// KHR_texture_transform; identity if absent.
+    pub image_from_uv: Affine2,
+}
+
+/// An image with a way to sample it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Texture {
+    /// Index of an image.
+    pub image: u32,
+    /// How.
+    pub sampler: Sampler,
+}
+
+/// How a texture is sampled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sampler {
+    /// Outside 0 to 1 horizontally.
+    pub wrap_u: Wrap,
+    /// Outside 0 to 1 vertically.
+    pub wrap_v: Wrap,
+    /// Nearest texel instead of a blend.
+    pub nearest: bool,
+}
+
+/// What is outside an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Wrap {
+    /// The image again.
+    #[default]
+    Repeat,
+    /// The image again, mirrored each second time.
+    Mirror,
+    /// The edge.
+    Clamp,
+}
+
+/// A decoded picture.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Image {
+    /// At least 1.
+    pub width: u32,
+    /// At least 1.
+    pub height: u32,
+    /// Rows from the top, 4 bytes RGBA a texel, alpha not multiplied in. sRGB or linear by use.
+    pub rgba: Vec<u8>,
+}
+
+impl std::fmt::Debug for Image {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Image({}x{})", self.width, self.height)
+    }
+}
+
+impl Model {
+    /// World transforms of all nodes, in node order.
+    pub fn world_from_node(&self) -> Vec<Affine3A> {
+        let mut world: Vec<Affine3A> = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let parent = node.parent.map_or(Affine3A::IDENTITY, |parent| world[parent as usize]);
+            world.push(parent * node.parent_from_node);
+        }
+        world
+    }
+
+    /// Bounds of all shown vertices in world space; `None` if nothing is shown.
+    pub fn bounds_in_world(&self) -> Option<Aabb> {
+        let mesh_bounds: Vec<Option<Aabb>> = self.meshes.iter().map(Mesh::bounds).collect();
+        let mut all: Option<Aabb> = None;
+        for (node, world_from_node) in self.nodes.iter().zip(self.world_from_node()) {
+            let Some(bounds) = node.mesh.and_then(|mesh| mesh_bounds[mesh as usize]) else { continue };
+            let bounds = bounds.transformed(&Mat4::from(world_from_node));
+            all = Some(all.map_or(bounds, |all| all.union(bounds)));
+        }
+        all
+    }
+
+    /// Drawn triangles, instances counted each.
+    pub fn triangles(&self) -> u64 {
+        self.nodes
+            .iter()
+            .filter_map(|node| node.mesh)
+            .flat_map(|mesh| &self.meshes[mesh as usize].primitives)
+            .map(|primitive| primitive.indices.len() as u64 / 3)
+            .sum()
+    }
+}
+
+impl Mesh {
+    /// Bounds of all vertices in mesh space; `None` without vertices.
+    pub fn bounds(&self) -> Option<Aabb> {
+        self.primitives
+            .iter()
+            .filter_map(|primitive| Aabb::of(&primitive.vertices.positions))
+            .reduce(Aabb::union)
+    }
+}
