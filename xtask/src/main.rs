@@ -1,18 +1,52 @@
-//! Chores of the project: `cargo xtask generate`.
+//! Chores of the project, run as `cargo xtask COMMAND`.
+//!
+//! | command | does |
+//! |---|---|
+//! | `test` | runs every test there is, installs what they need below `target/`, ends with `N passed, N failed` |
+//! | `bench` | measures, prints one table, writes `target/bench.json` |
+//! | `generate` | writes what is made from contracts and committed: `crates/protocol/src/live/rpc.rs`, `api/openapi.json`, `web/dist` |
+//! | `fresh` | fails if `generate` would change anything |
+//! | `setup` | installs what `test` and `bench` need, and nothing else |
 
 mod generate;
+mod suites;
+mod tools;
+
+#[cfg(test)]
+mod tidy;
+
+use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+    let done = match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["test"] => suites::run(),
         ["generate"] => generate::run(),
-        _ => bail!("usage: cargo xtask generate"),
+        ["fresh"] => generate::check(),
+        ["setup"] => tools::setup(),
+        _ => usage(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
+}
+
+fn usage() -> Result<()> {
+    bail!("usage: cargo xtask test | bench | generate | fresh | setup")
 }
 
 /// The workspace's root.
 fn root() -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_owned()
+}
+
+/// Where cargo builds; everything that chores install or write goes below it.
+fn target() -> std::path::PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into)
 }

@@ -1,1 +1,3 @@
-//! client
+//! Belvedere for programs: [`rest`] asks for sessions, and who has one connects to it.
+
+pub mod rest;

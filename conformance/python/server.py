@@ -1,0 +1,47 @@
+"""A Belvedere server for a test: started on free ports with a data folder of its own, ended with the test."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import time
+
+
+class Server:
+    """`with Server() as server:` gives `https`, `account`, `ca` of a running service."""
+
+    def __enter__(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="belvedere-test-")
+        self.data = pathlib.Path(self.folder.name)
+        self.log = open(self.data / "log.txt", "w+b")
+        self.process = subprocess.Popen(
+            [os.environ["BELVEDERE_BIN"], "serve", "--data", self.data,
+             "--listen-http", "127.0.0.1:0", "--listen-https", "127.0.0.1:0"],
+            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        ready = self.data / "ready.json"
+        deadline = time.monotonic() + 30
+        while not ready.exists():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.process.kill()
+                raise RuntimeError("the server did not start:\n" + self.output())
+            time.sleep(0.02)
+        self.ready = json.loads(ready.read_text())
+        self.account = json.loads((self.data / "account.json").read_text())
+        self.https = self.ready["https"]
+        self.ca = str(self.data / "tls" / "ca.pem")
+        return self
+
+    def output(self):
+        """What the server printed so far."""
+        self.log.flush()
+        return pathlib.Path(self.log.name).read_text(errors="replace")
+
+    def __exit__(self, *_exception):
+        self.process.send_signal(signal.SIGINT)
+        code = self.process.wait(timeout=15)
+        output = self.output()
+        self.log.close()
+        self.folder.cleanup()
+        assert code == 0, f"the server ended with {code}:\n{output}"

@@ -1,0 +1,190 @@
+//! `cargo xtask test`: every suite, one closing line.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{root, tools};
+
+/// What a suite, or all of them, came to.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+/// Runs everything.
+///
+/// # Errors
+/// A test failed, or a suite did not run.
+pub(crate) fn run() -> Result<()> {
+    tools::setup()?;
+    if tools::testdata().is_none() {
+        println!("SKIPPED: ../shared/testdata is absent; tests over its models are left out");
+    }
+    let web = root().join("web");
+    let mut all = Tally::default();
+    all.add(suite(
+        "rust",
+        Command::new(env!("CARGO"))
+            .args([
+                "test",
+                "--workspace",
+                "--quiet",
+                "--no-fail-fast",
+                "--",
+                "--show-output",
+                "--format=pretty",
+            ])
+            .current_dir(root()),
+    )?);
+    all.add(suite("web", Command::new("npm").args(["run", "--silent", "test"]).current_dir(&web))?);
+    let belvedere = tools::binary(false)?;
+    let python = tools::conformance_python()?;
+    all.add(suite(
+        "conformance/python",
+        Command::new(python)
+            .args(["-m", "unittest", "-v"])
+            .current_dir(root().join("conformance/python"))
+            .env("BELVEDERE_BIN", &belvedere),
+    )?);
+    all.add(suite(
+        "browser",
+        Command::new("node")
+            .arg("e2e/run.mjs")
+            .current_dir(&web)
+            .env("BELVEDERE_BIN", &belvedere)
+            .env("CHROMIUM", tools::chromium()?),
+    )?);
+    let Tally { passed, failed, skipped } = all;
+    match skipped {
+        0 => println!("{passed} passed, {failed} failed"),
+        _ => println!("{passed} passed, {failed} failed, {skipped} skipped"),
+    }
+    if failed > 0 {
+        bail!("{failed} tests failed");
+    }
+    Ok(())
+}
+
+/// Runs one suite, shows its output, and counts by the closing lines of its runner.
+fn suite(name: &str, command: &mut Command) -> Result<Tally> {
+    let started = Instant::now();
+    println!("── {name}");
+    let (reader, writer) = std::io::pipe()?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stderr(writer.try_clone()?)
+        .stdout(writer)
+        .spawn()
+        .with_context(|| format!("suite {name}: {command:?} cannot be started"))?;
+    // The command keeps write ends of the pipe; as long as it does, reading does not end.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut tally = Tally::default();
+    for line in BufReader::new(reader).split(b'\n') {
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        println!("{line}");
+        tally.add(count(&line));
+    }
+    let status = child.wait()?;
+    if !status.success() && tally.failed == 0 {
+        // It fell over outside of a test, in building for example.
+        tally.failed = 1;
+        println!("suite {name} ended with {status} without naming a failed test");
+    }
+    if tally == Tally::default() {
+        bail!("suite {name} ran no test");
+    }
+    println!(
+        "── {name}: {} passed, {} failed, {} skipped in {:.0} s",
+        tally.passed,
+        tally.failed,
+        tally.skipped,
+        started.elapsed().as_secs_f32()
+    );
+    Ok(tally)
+}
+
+/// What one line of output says about tests.
+///
+/// | runner | line |
+/// |---|---|
+/// | cargo | `test result: ok. 12 passed; 0 failed; 1 ignored; …` |
+/// | vitest | `Tests  12 passed \| 1 skipped (13)` |
+/// | unittest | `Ran 5 tests in 2.1s`, then `FAILED (failures=1, errors=2)` or `OK (skipped=1)` |
+/// | ours | `12 passed, 0 failed, 1 skipped`, and `SKIPPED: why` by a test that passes |
+fn count(line: &str) -> Tally {
+    let line = strip_colors(line);
+    let line = line.trim();
+    let number = |word: &str| -> u64 {
+        let before = line.split_once(word).map_or("", |(before, _after)| before).trim_end();
+        let digits = before.rsplit(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+        digits.parse().unwrap_or(0)
+    };
+    let after = |word: &str| -> u64 {
+        let rest = line.split_once(word).map_or("", |(_before, after)| after);
+        rest.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default().parse().unwrap_or(0)
+    };
+    if line.starts_with("test result:") {
+        Tally { passed: number("passed"), failed: number("failed"), skipped: number("ignored") }
+    } else if line.starts_with("SKIPPED:") {
+        Tally { skipped: 1, ..Tally::default() }
+    } else if line.starts_with("Tests ") || (line.contains(" passed, ") && line.contains(" failed")) {
+        Tally { passed: number("passed"), failed: number("failed"), skipped: number("skipped") }
+    } else if line.starts_with("Ran ") && line.contains(" test") {
+        Tally { passed: number("test"), ..Tally::default() }
+    } else if line.starts_with("FAILED (") {
+        let failed = after("failures=") + after("errors=");
+        Tally { failed, ..Tally::default() }
+    } else {
+        Tally::default()
+    }
+}
+
+fn strip_colors(line: &str) -> String {
+    let mut plain = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some((before, after)) = rest.split_once("\u{1b}[") {
+        plain.push_str(before);
+        rest = after.split_once('m').map_or("", |(_code, rest)| rest);
+    }
+    plain + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_lines_of_all_runners_count() {
+        let tally = |passed, failed, skipped| Tally { passed, failed, skipped };
+        for (line, expected) in [
+            ("test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out", tally(12, 0, 1)),
+            ("test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured", tally(3, 2, 0)),
+            ("      Tests  12 passed | 1 skipped (13)", tally(12, 0, 1)),
+            (
+                "\u{1b}[2m      Tests \u{1b}[22m \u{1b}[1m\u{1b}[31m2 failed\u{1b}[39m | 4 passed (6)",
+                tally(4, 2, 0),
+            ),
+            ("9 passed, 1 failed, 2 skipped", tally(9, 1, 2)),
+            ("Ran 7 tests in 12.3s", tally(7, 0, 0)),
+            ("FAILED (failures=1, errors=2)", tally(0, 3, 0)),
+            ("SKIPPED: ../shared/testdata is absent", tally(0, 0, 1)),
+            ("test a::b ... ok", tally(0, 0, 0)),
+            ("all 12 passed", tally(0, 0, 0)),
+        ] {
+            assert_eq!(count(line), expected, "{line}");
+        }
+    }
+}

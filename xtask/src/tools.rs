@@ -1,0 +1,141 @@
+//! What the chores need beside cargo: installed below `target/` where possible, else by Debian's package manager
+//! when we are root, else asked for in words.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{root, target};
+
+/// Packages of the Python side: Microsoft's SDK, what its newest base forgets to ask for, and the bench's peer.
+const PYTHON_PACKAGES: [&str; 2] = ["azure-mixedreality-remoterendering==1.0.0b3", "six"];
+
+/// Installs everything that `test` needs.
+pub(crate) fn setup() -> Result<()> {
+    npm()?;
+    python(&PYTHON_PACKAGES)?;
+    chromium()?;
+    Ok(())
+}
+
+/// Runs a command with its output shown; fails with its name.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("{command:?} cannot be started"))?;
+    if !status.success() {
+        bail!("{command:?} ended with {status}");
+    }
+    Ok(())
+}
+
+/// Whether `program --version` works.
+fn works(program: impl AsRef<OsStr>) -> bool {
+    let asked = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    asked.is_ok_and(|status| status.success())
+}
+
+/// Installs Debian packages if we may, else says which.
+fn debian(packages: &[&str], what_for: &str) -> Result<()> {
+    let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout.trim_ascii() == b"0");
+    if !(root && works("apt-get")) {
+        bail!("{what_for} needs {0}; install it (Debian: apt-get install {0})", packages.join(" "));
+    }
+    eprintln!("installing {} for {what_for}", packages.join(" "));
+    let apt = || {
+        let mut apt = Command::new("apt-get");
+        apt.env("DEBIAN_FRONTEND", "noninteractive").args(["-qq", "-y"]).stdout(Stdio::null());
+        apt
+    };
+    run(apt().arg("update"))?;
+    run(apt().args(["install", "--no-install-recommends"]).args(packages))
+}
+
+/// Path of a Chromium.
+pub(crate) fn chromium() -> Result<PathBuf> {
+    let path = PathBuf::from("/usr/bin/chromium");
+    if !path.exists() {
+        debian(&["chromium"], "the browser test")?;
+    }
+    Ok(path)
+}
+
+/// Runs `npm ci` for `web/` below `target/` if its lock file changed, and links it where Node looks for it.
+pub(crate) fn npm() -> Result<()> {
+    if !works("node") || !works("npm") {
+        bail!("the web tests need Node 20 or newer with npm; install them (https://nodejs.org)");
+    }
+    let (web, installed) = (root().join("web"), target().join("npm"));
+    std::fs::create_dir_all(&installed)?;
+    let stamp = installed.join("installed-lock.json");
+    let lock = std::fs::read(web.join("package-lock.json")).context("web/package-lock.json")?;
+    if std::fs::read(&stamp).ok().as_deref() != Some(&lock) {
+        for file in ["package.json", "package-lock.json", ".npmrc"] {
+            if web.join(file).exists() {
+                std::fs::copy(web.join(file), installed.join(file))?;
+            }
+        }
+        run(Command::new("npm")
+            .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
+            .current_dir(&installed)
+            .stdout(Stdio::null()))?;
+        std::fs::write(&stamp, &lock)?;
+    }
+    let link = web.join("node_modules");
+    if std::fs::read_link(&link).ok().as_deref() != Some(&installed.join("node_modules")) && !link.is_dir() {
+        // A dangling link of a removed target folder is in the way; no link is no error.
+        std::fs::remove_file(&link).ok();
+        std::os::unix::fs::symlink(installed.join("node_modules"), &link)?;
+    }
+    Ok(())
+}
+
+/// A Python with these packages, in a virtual environment below `target/`.
+pub(crate) fn python(packages: &[&str]) -> Result<PathBuf> {
+    let venv = target().join("venv");
+    let python = venv.join("bin/python");
+    if !works(&python) {
+        if !works("python3") {
+            debian(&["python3", "python3-venv"], "the Python conformance test")?;
+        }
+        let made = Command::new("python3").args(["-m", "venv"]).arg(&venv).stdout(Stdio::null()).status()?;
+        if !made.success() {
+            // Debian's python3 has the module without the part that it needs.
+            debian(&["python3-venv"], "the Python conformance test")?;
+            run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
+        }
+    }
+    let stamp = venv.join("installed.txt");
+    let installed = std::fs::read_to_string(&stamp).unwrap_or_default();
+    let missing: Vec<&str> =
+        packages.iter().copied().filter(|package| !installed.lines().any(|line| line == *package)).collect();
+    if !missing.is_empty() {
+        run(Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+            .args(&missing))?;
+        std::fs::write(&stamp, installed + &missing.join("\n") + "\n")?;
+    }
+    Ok(python)
+}
+
+/// A Python that can run `conformance/python`.
+pub(crate) fn conformance_python() -> Result<PathBuf> {
+    python(&PYTHON_PACKAGES)
+}
+
+/// Builds the `belvedere` binary in this profile and gives its path.
+pub(crate) fn binary(release: bool) -> Result<PathBuf> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--package", "belvedere"]).current_dir(root());
+    if release {
+        cargo.arg("--release");
+    }
+    run(&mut cargo)?;
+    Ok(target().join(if release { "release" } else { "debug" }).join("belvedere"))
+}
+
+/// Whether the shared models are there.
+pub(crate) fn testdata() -> Option<PathBuf> {
+    let path = root().parent()?.join("shared/testdata");
+    Path::new(&path).is_dir().then_some(path)
+}
