@@ -1,0 +1,116 @@
+//! How many hosts to start, so that the next session finds a warm one.
+//!
+//! [`decide`] compares what should be with what is. It is called after every change and remembers nothing.
+
+use std::time::Duration;
+
+use crate::time::Timestamp;
+
+/// After this many failed starts in a row the sessions that wait are told, instead of being kept waiting.
+pub const FAILURES_BEFORE_GIVING_UP: u32 = 3;
+
+/// First pause after a failed start; it doubles with each further one.
+const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+
+/// Longest pause between failed starts.
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// What is, for one size of host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pool {
+    /// Hosts to keep warm.
+    pub n_warm_wanted: u32,
+    /// Warm hosts: linked, without session.
+    pub n_warm: u32,
+    /// Hosts on their way to the pool.
+    pub n_starting: u32,
+    /// Sessions that wait for a host.
+    pub n_waiting: u32,
+    /// How many more hosts there is room for, in all sizes together.
+    pub n_room: u32,
+    /// Failed starts since the last good one.
+    pub n_failures: u32,
+    /// When the last of them failed.
+    pub failed_at: Option<Timestamp>,
+}
+
+/// What to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Hosts to start now.
+    pub n_spawn: u32,
+    /// When to decide again, if hosts are missing that may not be started yet.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// Decides how many hosts to start at `now`.
+pub fn decide(now: Timestamp, pool: &Pool) -> Decision {
+    let wanted = pool.n_warm_wanted.saturating_add(pool.n_waiting);
+    let missing = wanted.saturating_sub(pool.n_warm.saturating_add(pool.n_starting)).min(pool.n_room);
+    let may_start_at = pool.failed_at.map(|failed_at| failed_at + backoff(pool.n_failures));
+    match may_start_at {
+        _ if missing == 0 => Decision { n_spawn: 0, retry_at: None },
+        Some(start_at) if now < start_at => Decision { n_spawn: 0, retry_at: Some(start_at) },
+        // After a failure one host shows whether the cause has gone.
+        Some(_) if pool.n_failures > 0 => {
+            Decision { n_spawn: u32::from(pool.n_starting == 0), retry_at: None }
+        }
+        _ => Decision { n_spawn: missing, retry_at: None },
+    }
+}
+
+fn backoff(n_failures: u32) -> Duration {
+    match n_failures.checked_sub(1) {
+        None => Duration::ZERO,
+        // 2^10 · 100 ms is beyond the longest pause.
+        Some(doublings) => (BACKOFF_FIRST * (1 << doublings.min(10))).min(BACKOFF_MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOMY: Pool = Pool {
+        n_warm_wanted: 1,
+        n_warm: 0,
+        n_starting: 0,
+        n_waiting: 0,
+        n_room: 100,
+        n_failures: 0,
+        failed_at: None,
+    };
+
+    fn spawns(pool: Pool) -> u32 {
+        decide(Timestamp::from_secs(1_000), &pool).n_spawn
+    }
+
+    #[test]
+    fn the_pool_is_filled_and_no_more() {
+        assert_eq!(spawns(ROOMY), 1);
+        assert_eq!(spawns(Pool { n_warm: 1, ..ROOMY }), 0);
+        assert_eq!(spawns(Pool { n_starting: 1, ..ROOMY }), 0);
+        assert_eq!(spawns(Pool { n_warm: 7, ..ROOMY }), 0);
+    }
+
+    #[test]
+    fn those_who_wait_get_hosts_beside_the_pool() {
+        assert_eq!(spawns(Pool { n_waiting: 3, n_starting: 1, ..ROOMY }), 3);
+        assert_eq!(spawns(Pool { n_waiting: 3, n_room: 2, ..ROOMY }), 2);
+    }
+
+    #[test]
+    fn failures_slow_it_down() {
+        let failed_at = Timestamp::from_secs(50);
+        let pool = |n_failures| Pool { n_failures, failed_at: Some(failed_at), n_waiting: 4, ..ROOMY };
+        for (n_failures, pause_ms) in
+            [(1, 100), (2, 200), (3, 400), (9, 25_600), (10, 30_000), (u32::MAX, 30_000)]
+        {
+            let retry_at = failed_at + Duration::from_millis(pause_ms);
+            let early = Decision { n_spawn: 0, retry_at: Some(retry_at) };
+            assert_eq!(decide(failed_at, &pool(n_failures)), early, "{n_failures} failures");
+            let one = Decision { n_spawn: 1, retry_at: None };
+            assert_eq!(decide(retry_at, &pool(n_failures)), one, "{n_failures} failures");
+        }
+    }
+}
