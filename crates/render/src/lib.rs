@@ -1,1 +1,10 @@
-//! render
+//! A scene becomes a picture, on the CPU.
+//!
+//! A [`RenderScene`] is built once from a [`scene::Model`]; a [`Renderer`] with its own threads turns it and a [`View`]
+//! into I420 (for the encoder), RGBA (for a still) or the point below a pixel.
+
+mod cpu;
+mod view;
+
+pub use cpu::{BuildError, Hit, REFINE_SAMPLES, RenderScene, Renderer, Stats, Yuv420};
+pub use view::{FRAME_FOV_Y, SIZE_MAX, SIZE_MIN, View, frame_camera};
