@@ -1,0 +1,10 @@
+/** Connects a page to a Belvedere session. No UI; protobuf-es is the only dependency. */
+export * from "./camera";
+export { Connection, type Listener, type Milestones, type VideoStatistics } from "./connection";
+export type { EndReason, Link, Millis } from "./link";
+export * as live from "./live";
+export type { Camera, Frame, Quat, Vec3 } from "./live";
+export { Meter, quantile, type Quantiles, type Summary } from "./meter";
+export { RestClient, RestError, tokenExpiry, type RefusalReason, type Session, type SessionAddress } from "./rest";
+export { RpcError } from "./rpc";
+export type { LoadProgress, ModelList, PickResult, SceneInfo } from "./gen/live_pb";
