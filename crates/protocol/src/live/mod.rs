@@ -16,6 +16,10 @@
 #[expect(missing_docs, clippy::all, reason = "generated from api/live.proto by `cargo xtask generate`")]
 pub mod rpc;
 
+mod pieces;
+
+pub use pieces::{Joiner, split};
+
 /// Version of every message below.
 pub const VERSION: u8 = 1;
 
