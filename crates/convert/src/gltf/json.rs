@@ -1,0 +1,372 @@
+//! The JSON of glTF 2.0, as far as we read it. Names and defaults as in the specification; what is not here is skipped.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// What must be known before the rest is looked at.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Head {
+    pub(super) asset: Asset,
+    #[serde(default)]
+    pub(super) extensions_required: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Root {
+    pub(super) asset: Asset,
+    #[serde(default)]
+    pub(super) extensions_required: Vec<String>,
+    #[serde(default)]
+    pub(super) extensions: RootExtensions,
+    pub(super) scene: Option<u32>,
+    #[serde(default)]
+    pub(super) scenes: Vec<Scene>,
+    #[serde(default)]
+    pub(super) nodes: Vec<Node>,
+    #[serde(default)]
+    pub(super) meshes: Vec<Mesh>,
+    #[serde(default)]
+    pub(super) accessors: Vec<Accessor>,
+    #[serde(default)]
+    pub(super) buffer_views: Vec<BufferView>,
+    #[serde(default)]
+    pub(super) buffers: Vec<Buffer>,
+    #[serde(default)]
+    pub(super) materials: Vec<Material>,
+    #[serde(default)]
+    pub(super) textures: Vec<Texture>,
+    #[serde(default)]
+    pub(super) samplers: Vec<Sampler>,
+    #[serde(default)]
+    pub(super) images: Vec<Image>,
+    #[serde(default)]
+    pub(super) skins: Vec<Skin>,
+    #[serde(default)]
+    pub(super) animations: Vec<Ignored>,
+}
+
+/// An object whose content does not matter.
+#[derive(Deserialize)]
+pub(super) struct Ignored {}
+
+#[derive(Deserialize, Default)]
+pub(super) struct RootExtensions {
+    #[serde(rename = "KHR_lights_punctual")]
+    pub(super) lights: Option<Ignored>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Asset {
+    pub(super) version: String,
+    pub(super) min_version: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Scene {
+    #[serde(default)]
+    pub(super) nodes: Vec<u32>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Node {
+    #[serde(default)]
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) children: Vec<u32>,
+    pub(super) matrix: Option<Box<[f32; 16]>>,
+    pub(super) translation: Option<[f32; 3]>,
+    pub(super) rotation: Option<[f32; 4]>,
+    pub(super) scale: Option<[f32; 3]>,
+    pub(super) mesh: Option<u32>,
+    pub(super) skin: Option<u32>,
+    #[serde(default)]
+    pub(super) extensions: NodeExtensions,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct NodeExtensions {
+    #[serde(rename = "EXT_mesh_gpu_instancing")]
+    pub(super) instancing: Option<Instancing>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Instancing {
+    pub(super) attributes: InstancingAttributes,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) struct InstancingAttributes {
+    pub(super) translation: Option<u32>,
+    pub(super) rotation: Option<u32>,
+    pub(super) scale: Option<u32>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Skin {
+    pub(super) joints: Vec<u32>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Mesh {
+    #[serde(default)]
+    pub(super) name: String,
+    pub(super) primitives: Vec<Primitive>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Primitive {
+    pub(super) attributes: BTreeMap<String, u32>,
+    pub(super) indices: Option<u32>,
+    pub(super) material: Option<u32>,
+    pub(super) mode: Option<u32>,
+    #[serde(default)]
+    pub(super) targets: Vec<Ignored>,
+    #[serde(default)]
+    pub(super) extensions: PrimitiveExtensions,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct PrimitiveExtensions {
+    #[serde(rename = "KHR_draco_mesh_compression")]
+    pub(super) draco: Option<Ignored>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Accessor {
+    pub(super) buffer_view: Option<u32>,
+    #[serde(default)]
+    pub(super) byte_offset: u64,
+    pub(super) component_type: u32,
+    #[serde(default)]
+    pub(super) normalized: bool,
+    pub(super) count: u64,
+    #[serde(rename = "type")]
+    pub(super) shape: Shape,
+    pub(super) sparse: Option<Box<Sparse>>,
+}
+
+/// `accessor.type`.
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) enum Shape {
+    Scalar,
+    Vec2,
+    Vec3,
+    Vec4,
+    Mat2,
+    Mat3,
+    Mat4,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Sparse {
+    pub(super) count: u64,
+    pub(super) indices: SparseIndices,
+    pub(super) values: SparseValues,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SparseIndices {
+    pub(super) buffer_view: u32,
+    #[serde(default)]
+    pub(super) byte_offset: u64,
+    pub(super) component_type: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SparseValues {
+    pub(super) buffer_view: u32,
+    #[serde(default)]
+    pub(super) byte_offset: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BufferView {
+    pub(super) buffer: u32,
+    #[serde(default)]
+    pub(super) byte_offset: u64,
+    pub(super) byte_length: u64,
+    pub(super) byte_stride: Option<u64>,
+    #[serde(default)]
+    pub(super) extensions: BufferViewExtensions,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct BufferViewExtensions {
+    #[serde(rename = "EXT_meshopt_compression")]
+    pub(super) meshopt: Option<Box<Meshopt>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Meshopt {
+    pub(super) buffer: u32,
+    #[serde(default)]
+    pub(super) byte_offset: u64,
+    pub(super) byte_length: u64,
+    pub(super) byte_stride: u64,
+    pub(super) count: u64,
+    pub(super) mode: MeshoptMode,
+    #[serde(default)]
+    pub(super) filter: MeshoptFilter,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) enum MeshoptMode {
+    Attributes,
+    Triangles,
+    Indices,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq, Default)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) enum MeshoptFilter {
+    #[default]
+    None,
+    Octahedral,
+    Quaternion,
+    Exponential,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Buffer {
+    pub(super) uri: Option<String>,
+    pub(super) byte_length: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Image {
+    pub(super) uri: Option<String>,
+    pub(super) buffer_view: Option<u32>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Texture {
+    pub(super) source: Option<u32>,
+    pub(super) sampler: Option<u32>,
+    #[serde(default)]
+    pub(super) extensions: TextureExtensions,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct TextureExtensions {
+    #[serde(rename = "EXT_texture_webp")]
+    pub(super) webp: Option<TextureSource>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct TextureSource {
+    pub(super) source: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Sampler {
+    pub(super) mag_filter: Option<u32>,
+    pub(super) wrap_s: Option<u32>,
+    pub(super) wrap_t: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Material {
+    #[serde(default)]
+    pub(super) name: String,
+    pub(super) pbr_metallic_roughness: Option<Box<MetallicRoughness>>,
+    pub(super) normal_texture: Option<TextureInfo>,
+    pub(super) occlusion_texture: Option<TextureInfo>,
+    pub(super) emissive_texture: Option<TextureInfo>,
+    pub(super) emissive_factor: Option<[f32; 3]>,
+    #[serde(default)]
+    pub(super) alpha_mode: AlphaMode,
+    pub(super) alpha_cutoff: Option<f32>,
+    #[serde(default)]
+    pub(super) double_sided: bool,
+    #[serde(default)]
+    pub(super) extensions: MaterialExtensions,
+}
+
+#[derive(Deserialize, Clone, Copy, Default)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) enum AlphaMode {
+    #[default]
+    Opaque,
+    Mask,
+    Blend,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct MetallicRoughness {
+    pub(super) base_color_factor: Option<[f32; 4]>,
+    pub(super) base_color_texture: Option<TextureInfo>,
+    pub(super) metallic_factor: Option<f32>,
+    pub(super) roughness_factor: Option<f32>,
+    pub(super) metallic_roughness_texture: Option<TextureInfo>,
+}
+
+/// `textureInfo`, with what normal and occlusion textures add.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TextureInfo {
+    pub(super) index: u32,
+    #[serde(default)]
+    pub(super) tex_coord: u32,
+    pub(super) scale: Option<f32>,
+    pub(super) strength: Option<f32>,
+    #[serde(default)]
+    pub(super) extensions: TextureInfoExtensions,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct TextureInfoExtensions {
+    #[serde(rename = "KHR_texture_transform")]
+    pub(super) transform: Option<Box<TextureTransform>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TextureTransform {
+    pub(super) offset: Option<[f32; 2]>,
+    pub(super) rotation: Option<f32>,
+    pub(super) scale: Option<[f32; 2]>,
+    pub(super) tex_coord: Option<u32>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct MaterialExtensions {
+    #[serde(rename = "KHR_materials_unlit")]
+    pub(super) unlit: Option<Ignored>,
+    #[serde(rename = "KHR_materials_emissive_strength")]
+    pub(super) emissive_strength: Option<EmissiveStrength>,
+    #[serde(rename = "KHR_materials_pbrSpecularGlossiness")]
+    pub(super) specular_glossiness: Option<Box<SpecularGlossiness>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EmissiveStrength {
+    pub(super) emissive_strength: Option<f32>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SpecularGlossiness {
+    pub(super) diffuse_factor: Option<[f32; 4]>,
+    pub(super) diffuse_texture: Option<TextureInfo>,
+    pub(super) specular_factor: Option<[f32; 3]>,
+    pub(super) glossiness_factor: Option<f32>,
+    pub(super) specular_glossiness_texture: Option<TextureInfo>,
+}

@@ -1,0 +1,311 @@
+//! Primitives: attributes, triangles, and what is missing made anew.
+
+use scene::{
+    Mesh, Primitive, Vertices,
+    math::{Vec2, Vec3, Vec4},
+};
+
+use super::{COORDINATE_MAX, accessor::Data, json, material::Materials, nodes::Tree};
+use crate::{Fault, Limits, normals, tangents, warnings::Warnings};
+
+/// Above this many triangles a primitive without normals is shaded smoothly. Flat shading, which glTF asks for, would
+/// triple its vertices, and facets of such meshes are too small to see.
+const FLAT_TRIANGLES_MAX: usize = 1 << 20;
+
+/// Reads the meshes of `tree`, in its order.
+pub(super) fn read_all(
+    json: &json::Root,
+    data: &Data<'_>,
+    tree: &Tree,
+    limits: &Limits,
+    materials: &mut Materials<'_>,
+    warnings: &mut Warnings,
+    progress: &mut dyn FnMut(f32),
+) -> Result<Vec<Mesh>, Fault> {
+    let mut reader = Reader { data, limits, n_vertices: 0, n_triangles: 0, memory: 0 };
+    let mut meshes = Vec::with_capacity(tree.meshes.len());
+    for (n, (index, n_uses)) in tree.meshes.iter().zip(&tree.n_uses).enumerate() {
+        let mesh = &json.meshes[*index as usize];
+        let mut primitives = Vec::with_capacity(mesh.primitives.len());
+        for (p, primitive) in mesh.primitives.iter().enumerate() {
+            let at = format!("meshes[{index}].primitives[{p}]");
+            primitives.extend(reader.primitive(primitive, &at, *n_uses, materials, warnings)?);
+        }
+        meshes.push(Mesh { name: mesh.name.clone(), primitives });
+        #[expect(clippy::cast_precision_loss, reason = "a share for display")]
+        progress((n + 1) as f32 / tree.meshes.len() as f32);
+    }
+    Ok(meshes)
+}
+
+struct Reader<'a> {
+    data: &'a Data<'a>,
+    limits: &'a Limits,
+    /// Vertices read so far, unused ones included: they cost time.
+    n_vertices: u64,
+    /// Triangles drawn so far, for all nodes.
+    n_triangles: u64,
+    /// Bytes of triangles and vertices kept so far.
+    memory: u64,
+}
+
+impl Reader<'_> {
+    /// `None` if there is nothing to show in it.
+    fn primitive(
+        &mut self,
+        primitive: &json::Primitive,
+        at: &str,
+        n_uses: u64,
+        materials: &mut Materials<'_>,
+        warnings: &mut Warnings,
+    ) -> Result<Option<Primitive>, Fault> {
+        let mode = primitive.mode.unwrap_or(4);
+        match mode {
+            4..=6 => (),
+            0 => warnings.say(format!("{at}: points are not shown.")),
+            1..=3 => warnings.say(format!("{at}: lines are not shown.")),
+            _ => {
+                let problem = format!("{mode}, but modes are from 0 to 6");
+                return Err(Fault::damaged(format!("{at}.mode"), problem));
+            }
+        }
+        if mode < 4 {
+            return Ok(None);
+        }
+        if !primitive.targets.is_empty() {
+            warnings.say("Morph targets are not applied.");
+        }
+        let Some(&position) = primitive.attributes.get("POSITION") else {
+            warnings.say(format!("{at}: has no POSITION and is not shown."));
+            return Ok(None);
+        };
+        let accessor = self.data.accessor(position, || format!("{at}.attributes.POSITION"))?;
+        if primitive.extensions.draco.is_some() && accessor.buffer_view.is_none() {
+            return Err(Fault::Unsupported {
+                what: format!("KHR_draco_mesh_compression ({at})"),
+                advice: "export the model without Draco compression".to_owned(),
+            });
+        }
+        self.n_vertices = self.n_vertices.saturating_add(accessor.count);
+        if self.n_vertices > self.limits.vertices {
+            let problem = format!("more than {} vertices", self.limits.vertices);
+            return Err(Fault::too_large(format!("accessors[{position}].count"), problem));
+        }
+
+        let mut indices = self.triangles(primitive, mode, accessor.count, at, warnings)?;
+        let n_triangles = (indices.len() as u64 / 3).saturating_mul(n_uses);
+        self.n_triangles = self.n_triangles.saturating_add(n_triangles);
+        if self.n_triangles > self.limits.triangles {
+            let problem = format!("more than {} drawn triangles", self.limits.triangles);
+            return Err(Fault::too_large(at, problem));
+        }
+        let (mut vertices, has_tangents) =
+            self.attributes(primitive, position, accessor.count, at, warnings)?;
+        drop_unfit_triangles(&mut vertices, &mut indices, at, warnings);
+        if indices.is_empty() {
+            return Ok(None);
+        }
+        drop_unused_vertices(&mut vertices, &mut indices);
+
+        let has_uv = [!vertices.uv0.is_empty(), !vertices.uv1.is_empty()];
+        let (material, normal_uv) = materials.used(primitive.material, has_uv, at, warnings)?;
+        if vertices.normals.is_empty() {
+            vertices.tangents.clear();
+            if indices.len() / 3 <= FLAT_TRIANGLES_MAX {
+                normals::flatten(&mut vertices, &mut indices);
+            } else {
+                vertices.normals = normals::smooth(&vertices.positions, &indices);
+            }
+        } else {
+            normals::mend(&mut vertices, &indices, at, warnings);
+        }
+        match normal_uv {
+            Some(set) if vertices.tangents.is_empty() || !has_tangents => {
+                tangents::generate(&mut vertices, &mut indices, set);
+            }
+            Some(_) => tangents::mend(&mut vertices),
+            None => vertices.tangents = Vec::new(),
+        }
+        self.account(&vertices, &indices, at)?;
+        Ok(Some(Primitive { vertices, indices, material }))
+    }
+
+    /// Vertex indices of triangles, three each.
+    fn triangles(
+        &self,
+        primitive: &json::Primitive,
+        mode: u32,
+        n_vertices: u64,
+        at: &str,
+        warnings: &mut Warnings,
+    ) -> Result<Vec<u32>, Fault> {
+        let mut indices = match primitive.indices {
+            Some(accessor) => {
+                let indices = self.data.indices(accessor, || format!("{at}.indices"))?;
+                // The largest one decides; a loop without an exit is a fraction of the time of one with.
+                let max = indices.iter().copied().max().unwrap_or(0);
+                if !indices.is_empty() && u64::from(max) >= n_vertices {
+                    let problem = format!("has index {max}, but there are only {n_vertices} vertices ({at})");
+                    return Err(Fault::damaged(format!("accessors[{accessor}]"), problem));
+                }
+                indices
+            }
+            None => (0..u32::try_from(n_vertices).unwrap_or(u32::MAX)).collect(),
+        };
+        let whole = match mode {
+            4 => indices.len() / 3 * 3,
+            _ if indices.len() < 3 => 0,
+            _ => indices.len(),
+        };
+        if whole < indices.len() {
+            warnings.say(format!("{at}: the last {} indices make no triangle.", indices.len() - whole));
+            indices.truncate(whole);
+        }
+        Ok(match mode {
+            // glTF 2.0, section 3.7.2.1, "Overview" of meshes: every second triangle of a strip is turned.
+            5 => indices
+                .windows(3)
+                .enumerate()
+                .flat_map(|(i, w)| if i % 2 == 0 { [w[0], w[1], w[2]] } else { [w[0], w[2], w[1]] })
+                .collect(),
+            6 => match indices.split_first() {
+                Some((first, rest)) => rest.windows(2).flat_map(|w| [w[0], w[1], *first]).collect(),
+                None => indices,
+            },
+            _ => indices,
+        })
+    }
+
+    fn attributes(
+        &self,
+        primitive: &json::Primitive,
+        position: u32,
+        count: u64,
+        at: &str,
+        warnings: &mut Warnings,
+    ) -> Result<(Vertices, bool), Fault> {
+        let data = self.data;
+        for (name, accessor) in &primitive.attributes {
+            // Names come from the file: those with a meaning only, and only their counts.
+            let at = || format!("{at}.attributes.{:.40}", name.escape_debug().to_string());
+            let got = data.accessor(*accessor, at)?.count;
+            if got != count {
+                let problem = format!("has {got} elements, but POSITION has {count}");
+                return Err(Fault::damaged(at(), problem));
+            }
+        }
+        let at_attribute = |name: &'static str| move || format!("{at}.attributes.{name}");
+        let find = |name: &'static str| primitive.attributes.get(name).copied();
+        let positions = data.vec3(position, at_attribute("POSITION"))?;
+        let normals = find("NORMAL").map(|a| data.vec3(a, at_attribute("NORMAL"))).transpose()?;
+        let tangents = find("TANGENT").map(|a| data.vec4(a, at_attribute("TANGENT"))).transpose()?;
+        let mut uv = |name| -> Result<Vec<Vec2>, Fault> {
+            let Some(accessor) = find(name) else { return Ok(Vec::new()) };
+            let mut uv = data.vec2(accessor, at_attribute(name))?;
+            let mut mended = false;
+            for uv in &mut uv {
+                // Beyond this, single precision has no fraction left to look up a texel with.
+                if !(uv.abs().max_element() <= 1e7) {
+                    *uv = Vec2::ZERO;
+                    mended = true;
+                }
+            }
+            if mended {
+                warnings.say(format!("{at}: texture coordinates that are not finite were set to 0."));
+            }
+            Ok(uv)
+        };
+        let (uv0, uv1) = (uv("TEXCOORD_0")?, uv("TEXCOORD_1")?);
+        let colors = find("COLOR_0").map(|a| data.colors(a, at_attribute("COLOR_0"))).transpose()?;
+        let has_tangents = tangents.is_some();
+        let vertices = Vertices {
+            positions,
+            normals: normals.unwrap_or_default(),
+            tangents: tangents.unwrap_or_default(),
+            uv0,
+            uv1,
+            colors: colors.unwrap_or_default(),
+        };
+        Ok((vertices, has_tangents))
+    }
+
+    /// Holds the kept geometry within memory that fits the size of the file.
+    fn account(&mut self, vertices: &Vertices, indices: &[u32], at: &str) -> Result<(), Fault> {
+        let n_bytes = size_of_val(&vertices.positions[..])
+            + size_of_val(&vertices.normals[..])
+            + size_of_val(&vertices.tangents[..])
+            + size_of_val(&vertices.uv0[..])
+            + size_of_val(&vertices.uv1[..])
+            + size_of_val(&vertices.colors[..])
+            + size_of_val(indices);
+        self.memory += n_bytes as u64;
+        let limit = self.data.memory_limit();
+        if self.memory > limit {
+            let problem = format!("the meshes unfold to more than {limit} bytes");
+            return Err(Fault::too_large(at, problem));
+        }
+        Ok(())
+    }
+}
+
+/// Drops triangles with positions that are infinite, NaN or too large to compute with.
+fn drop_unfit_triangles(vertices: &mut Vertices, indices: &mut Vec<u32>, at: &str, warnings: &mut Warnings) {
+    let fit = |p: &Vec3| p.abs().max_element() <= COORDINATE_MAX && p.is_finite();
+    if vertices.positions.iter().all(fit) {
+        return;
+    }
+    let n_before = indices.len() / 3;
+    let mut kept = Vec::with_capacity(indices.len());
+    for triangle in indices.chunks_exact(3) {
+        if triangle.iter().all(|i| fit(&vertices.positions[*i as usize])) {
+            kept.extend_from_slice(triangle);
+        }
+    }
+    for position in &mut vertices.positions {
+        if !fit(position) {
+            *position = Vec3::ZERO;
+        }
+    }
+    let n_dropped = n_before - kept.len() / 3;
+    *indices = kept;
+    warnings.say(format!(
+        "{at}: {n_dropped} triangles are not shown, because positions are infinite, not numbers or too large."
+    ));
+}
+
+/// Keeps the vertices that triangles use, if that is worth it: several primitives may share one large array.
+fn drop_unused_vertices(vertices: &mut Vertices, indices: &mut [u32]) {
+    let n = vertices.positions.len();
+    let mut used = vec![false; n];
+    for index in indices.iter() {
+        used[*index as usize] = true;
+    }
+    let n_used = used.iter().filter(|used| **used).count();
+    if n_used == n {
+        return;
+    }
+    let mut new_from_old = vec![0_u32; n];
+    let mut next = 0;
+    for (new, used) in new_from_old.iter_mut().zip(&used) {
+        *new = next;
+        next += u32::from(*used);
+    }
+    for index in indices {
+        *index = new_from_old[*index as usize];
+    }
+    keep(&mut vertices.positions, &used, n_used);
+    keep(&mut vertices.normals, &used, n_used);
+    keep::<Vec4>(&mut vertices.tangents, &used, n_used);
+    keep(&mut vertices.uv0, &used, n_used);
+    keep(&mut vertices.uv1, &used, n_used);
+    keep(&mut vertices.colors, &used, n_used);
+}
+
+fn keep<T: Copy>(values: &mut Vec<T>, used: &[bool], n_used: usize) {
+    if values.is_empty() {
+        return;
+    }
+    let mut kept = Vec::with_capacity(n_used);
+    kept.extend(values.iter().zip(used).filter(|(_, used)| **used).map(|(value, _)| *value));
+    *values = kept;
+}
