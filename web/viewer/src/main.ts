@@ -358,12 +358,14 @@ if (!document.documentElement.requestFullscreen) show(el("b-full"), false);
 stage.addEventListener("pointerdown", () => menu.close());
 
 addEventListener("keydown", (event) => {
+  if (event.key === "Tab") body.dataset["walking"] = "";
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
   if (event.target instanceof HTMLInputElement || help.open || connection.link.phase !== "live") return;
   // Arrows walk through an open menu.
   if (menu.keyDown(event)) return event.preventDefault();
   if (controls.keyDown(event) || shortcut(event.key)) event.preventDefault();
 });
+addEventListener("pointerdown", () => delete body.dataset["walking"], { capture: true });
 addEventListener("keyup", (event) => controls.keyUp(event));
 
 function shortcut(key: string): boolean {
