@@ -1,1 +1,32 @@
-//! control
+//! The control plane: REST, token service, store, and the hosts that serve sessions.
+//!
+//! ```text
+//!   clients ──▶ http ──▶ engine ──▶ store        http     routes, bodies, who may do what
+//!                │         │ ▲                   engine   the one task that decides (with crate `session`)
+//!                │         ▼ │                   link     the hosts' WebSockets
+//!                └──────▶ link ◀── hosts         provision starts and ends hosts
+//! ```
+//!
+//! [`start`] brings it up in a data folder; [`Running`] stands for it.
+
+pub mod accounts;
+pub mod clock;
+mod engine;
+mod files;
+mod http;
+mod link;
+mod openapi;
+pub mod provision;
+mod secrets;
+mod start;
+mod store;
+mod tls;
+mod tokens;
+
+pub use accounts::AccountFile;
+pub use files::FolderError;
+pub use openapi::openapi_json;
+pub use start::{Config, Demo, Paths, Ready, Running, StartError, start};
+pub use store::{Account, StoreError};
+pub use tls::TlsError;
+pub use tokens::{Role, TOKEN_LIFE, TokenError};

@@ -16,6 +16,7 @@ pub const MAX_LEASE_MINUTES: u32 = 1440;
 
 /// Which resources and limits a session's host gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum SessionSize {
     /// Enough for most models.
     Standard,
@@ -46,6 +47,7 @@ impl fmt::Display for SessionSize {
 
 /// Where a session is in its life. The last three are final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum SessionStatus {
     /// Accepted; its host is not there yet.
     Starting,
@@ -79,9 +81,11 @@ impl SessionStatus {
 
 /// A session as clients see it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Session {
     /// Chosen by the client.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[A-Za-z0-9_-]{1,256}$"))]
     pub id: SessionId,
     /// ISO 8601 with offset, up to seven fraction digits: `2026-11-21T23:12:01.1234567+00:00`.
     pub creation_time: String,
@@ -114,6 +118,7 @@ pub struct Session {
 
 /// A page of sessions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SessionList {
     /// In creation order; Starting and Ready ones only.
     pub sessions: Vec<Session>,
@@ -124,6 +129,7 @@ pub struct SessionList {
 
 /// What went wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Error {
     /// Stable, for programs: `BadRequest`, `Conflict`, …
@@ -132,12 +138,14 @@ pub struct Error {
     pub message: String,
     /// The parts of a composite error.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(no_recursion))]
     pub details: Vec<Error>,
     /// Which field or thing it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// The cause. Never written as null: the JavaScript SDK throws on that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(no_recursion))]
     pub inner_error: Option<Box<Error>>,
 }
 
@@ -156,6 +164,7 @@ impl Error {
 
 /// The body of every refused request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ErrorBody {
     /// What went wrong.
     pub error: Error,

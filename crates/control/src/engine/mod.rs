@@ -1,0 +1,563 @@
+//! The one task that decides: it owns all live sessions and hosts.
+//!
+//! ```text
+//!  http ── Create, SetLease, Stop ──▶ ┌────────┐ ── rows ──▶ store (one transaction for all that came in at once)
+//!  link ── LinkUp, news, LinkDown ──▶ │ Engine │ ── Shown ─▶ view          │
+//!  provisioner ── Started, Exited ──▶ │        │ ◀──────── committed ──────┘
+//!  clock ── wake ───────────────────▶ └────────┘ ── then: replies, messages to hosts, starts and ends of hosts
+//! ```
+//!
+//! Nothing is answered, shown or done before it is durable. If the store fails, clients are refused, the sessions
+//! go on, and the commit is tried again.
+
+mod hosts;
+pub(crate) mod view;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::HostId;
+use protocol::link::{EndReason, ToHost};
+use protocol::rest::{Error, SessionSize};
+use session::{Denied, Effect, Input, Minutes, Session, Timestamp};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::{Clock, creation_time};
+use crate::engine::hosts::Host;
+use crate::engine::view::{Key, Shown, View};
+use crate::link::{Hello, HostNews, Link, Welcomed};
+use crate::provision::{News, NewsSender, Provisioner};
+use crate::secrets::SecretHash;
+use crate::store::{Store, StoreError, StoredHost, StoredSession};
+
+/// Events on their way to the engine; beyond this many, requests wait.
+pub(crate) const EVENTS_MAX: usize = 1_024;
+
+/// Events that share one commit. A commit costs about a millisecond, an event some ten microseconds.
+const BATCH_MAX: usize = 256;
+
+/// When a failed commit is tried again.
+const COMMIT_RETRY: Duration = Duration::from_millis(250);
+
+/// How long ended sessions stay readable.
+pub(crate) const RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How often those that are older are removed.
+const PURGE_INTERVAL: Duration = Duration::from_secs(60 * 60);
+
+/// Why a client's wish was not done.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    NotFound,
+    Conflict,
+    Denied(Denied),
+    /// The store failed, or the service ends.
+    Unavailable,
+}
+
+/// A session that a client asks for.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    pub(crate) key: Key,
+    pub(crate) size: SessionSize,
+    pub(crate) lease: Minutes,
+    pub(crate) model: Option<String>,
+}
+
+/// A session after a wish was done.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) shown: Shown,
+    /// Whether it is new.
+    pub(crate) created: bool,
+}
+
+type Reply<T> = oneshot::Sender<Result<T, Refused>>;
+
+/// Everything that can make the engine act, beside the clock.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Create {
+        wish: Wish,
+        reply: Reply<Done>,
+    },
+    SetLease {
+        key: Key,
+        lease: Minutes,
+        reply: Reply<Done>,
+    },
+    Stop {
+        key: Key,
+        reply: Reply<()>,
+    },
+    LinkUp {
+        hello: Hello,
+        link: Link,
+        reply: oneshot::Sender<Option<Welcomed>>,
+    },
+    FromHost {
+        host: HostId,
+        number: u64,
+        message: HostNews,
+    },
+    LinkDown {
+        host: HostId,
+        number: u64,
+    },
+    /// End everything; answered when the last host is gone.
+    Shutdown {
+        reply: oneshot::Sender<()>,
+    },
+}
+
+/// How many hosts, and where they dial.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// Hosts to keep warm, by size.
+    pub(crate) n_warm: BTreeMap<SessionSize, u32>,
+    /// Hosts that serve sessions at the same time.
+    pub(crate) n_hosts_max: u32,
+    /// Where hosts dial.
+    pub(crate) link_url: String,
+    /// Folder that clients may load models from.
+    pub(crate) models_dir: Option<String>,
+}
+
+/// A session that has not ended, or whose end is not committed yet.
+struct Live {
+    seq: i64,
+    creation_time: String,
+    size: SessionSize,
+    requested: Minutes,
+    model: Option<String>,
+    life: Session,
+    host: Option<HostId>,
+    /// Its alarm, as it stands in [`Engine::alarms`].
+    wake_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Alarm {
+    Session(Key),
+    Host(HostId),
+    Refill(SessionSize),
+    Commit,
+    Purge,
+}
+
+/// What is done once the commit has passed.
+enum After {
+    Reply(Box<dyn FnOnce(bool) + Send>),
+    Say(HostId, ToHost),
+    /// Says when the lease ends, counted from when it is said.
+    SayLease(HostId, Timestamp),
+    End(HostId, EndReason),
+}
+
+/// What is known of the starts of one size's hosts.
+#[derive(Debug, Default)]
+struct Starts {
+    waiting: VecDeque<Key>,
+    n_failures: u32,
+    failed_at: Option<Timestamp>,
+}
+
+pub(crate) struct Engine {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    provisioner: Arc<dyn Provisioner>,
+    view: Arc<View>,
+    limits: Limits,
+    news: NewsSender,
+
+    sessions: HashMap<Key, Live>,
+    hosts: HashMap<HostId, Host>,
+    /// One-time tokens and secrets of the hosts.
+    credentials: HashMap<SecretHash, HostId>,
+    starts: BTreeMap<SessionSize, Starts>,
+    alarms: BTreeSet<(Timestamp, Alarm)>,
+    last_seq: i64,
+
+    /// To be stored with the next commit.
+    dirty: BTreeSet<Key>,
+    /// To be shown anew after it.
+    changed: BTreeSet<Key>,
+    after: Vec<After>,
+    shutdown: Option<oneshot::Sender<()>>,
+    shutting_down: bool,
+}
+
+impl Engine {
+    /// Takes up the sessions that the store says are live. Returns the engine and its other inlet.
+    pub(crate) async fn restore(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        provisioner: Arc<dyn Provisioner>,
+        view: Arc<View>,
+        limits: Limits,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<News>), StoreError> {
+        let (news, inlet) = mpsc::unbounded_channel();
+        let now = clock.now();
+        let stored = store.live_sessions().await?;
+        let last_seq = store.last_seq().await?;
+        let mut engine = Self {
+            store,
+            clock,
+            provisioner,
+            view,
+            news: NewsSender(news),
+            sessions: HashMap::new(),
+            hosts: HashMap::new(),
+            credentials: HashMap::new(),
+            starts: limits.n_warm.keys().map(|size| (*size, Starts::default())).collect(),
+            limits,
+            alarms: BTreeSet::from([(now, Alarm::Purge)]),
+            last_seq,
+            dirty: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            after: Vec::new(),
+            shutdown: None,
+            shutting_down: false,
+        };
+        for session in stored {
+            engine.take_up(now, session)?;
+        }
+        engine.finish_batch(now).await;
+        Ok((engine, inlet))
+    }
+
+    fn take_up(&mut self, now: Timestamp, stored: StoredSession) -> Result<(), StoreError> {
+        let key = (stored.account, stored.id);
+        let life = Session::restore(now, stored.life, stored.host.is_some())
+            .ok_or(StoreError::Impossible("session"))?;
+        if let Some(host) = &stored.host {
+            self.adopt(host, stored.size, key.clone());
+        }
+        let live = Live {
+            seq: stored.seq,
+            creation_time: stored.creation_time,
+            size: stored.size,
+            requested: stored.requested,
+            model: stored.model,
+            life,
+            host: stored.host.map(|host| host.id),
+            wake_at: None,
+        };
+        self.sessions.insert(key.clone(), live);
+        self.changed.insert(key.clone());
+        self.perform(now, &key);
+        Ok(())
+    }
+
+    /// Runs until it was told to shut down and the last host is gone.
+    pub(crate) async fn run(
+        mut self,
+        mut events: mpsc::Receiver<Event>,
+        mut news: mpsc::UnboundedReceiver<News>,
+    ) {
+        let clock = Arc::clone(&self.clock);
+        let mut batch = Vec::new();
+        loop {
+            let alarm = self.alarms.first().map(|(at, _)| clock.sleep_until(*at));
+            tokio::select! {
+                n_events = events.recv_many(&mut batch, BATCH_MAX) => {
+                    if n_events == 0 {
+                        return;
+                    }
+                    let now = clock.now();
+                    for event in batch.drain(..) {
+                        self.handle(now, event).await;
+                    }
+                }
+                // We hold a sender, so this never ends.
+                Some(first) = news.recv() => {
+                    let now = clock.now();
+                    self.hear(now, first);
+                    while let Ok(next) = news.try_recv() {
+                        self.hear(now, next);
+                    }
+                }
+                () = async { alarm.unwrap_or_else(|| Box::pin(std::future::pending())).await } => {}
+            }
+            let now = clock.now();
+            self.ring(now).await;
+            self.finish_batch(now).await;
+            if self.shutting_down && self.hosts.is_empty() && self.dirty.is_empty() {
+                if let Some(reply) = self.shutdown.take() {
+                    let _nobody_waits = reply.send(()).is_err();
+                }
+                return;
+            }
+        }
+    }
+
+    async fn handle(&mut self, now: Timestamp, event: Event) {
+        match event {
+            Event::Create { wish, reply } => {
+                let done = self.create(now, wish).await;
+                self.reply(reply, done);
+            }
+            Event::SetLease { key, lease, reply } => {
+                let done = self.wish(now, &key, Input::SetLease(lease)).await;
+                let done = done.and_then(|()| {
+                    self.show(&key).map(|shown| Done { shown, created: false }).ok_or(Refused::NotFound)
+                });
+                self.reply(reply, done);
+            }
+            Event::Stop { key, reply } => {
+                let done = self.wish(now, &key, Input::Stop).await;
+                self.reply(reply, done);
+            }
+            Event::LinkUp { hello, link, reply } => self.link_up(now, hello, link, reply),
+            Event::FromHost { host, number, message } => self.host_says(now, host, number, message),
+            Event::LinkDown { host, number } => self.link_down(now, host, number),
+            Event::Shutdown { reply } => {
+                self.shutting_down = true;
+                self.shutdown = Some(reply);
+                let keys: Vec<Key> = self.sessions.keys().cloned().collect();
+                for key in keys {
+                    self.tell(now, &key, Input::Shutdown);
+                }
+                let hosts: Vec<HostId> = self.hosts.keys().copied().collect();
+                for host in hosts {
+                    self.end_host(host, EndReason::Shutdown);
+                }
+            }
+        }
+    }
+
+    async fn create(&mut self, now: Timestamp, wish: Wish) -> Result<Done, Refused> {
+        if self.shutting_down {
+            return Err(Refused::Unavailable);
+        }
+        let key = wish.key;
+        if let Some(live) = self.sessions.get(&key) {
+            // A retried PUT matches even after a PATCH, because it is compared with what was asked for first.
+            let same = live.size == wish.size && live.requested == wish.lease;
+            let shown = self.show(&key).filter(|shown| same && !shown.life.status().is_terminal());
+            return shown.map(|shown| Done { shown, created: false }).ok_or(Refused::Conflict);
+        }
+        if self.ended(now, &key).await?.is_some() {
+            return Err(Refused::Conflict);
+        }
+        self.last_seq += 1;
+        let live = Live {
+            seq: self.last_seq,
+            creation_time: creation_time(self.clock.wall()),
+            size: wish.size,
+            requested: wish.lease,
+            model: wish.model,
+            life: Session::new(now, wish.lease),
+            host: None,
+            wake_at: None,
+        };
+        // As the client is to see it: Starting, whatever happens in this batch.
+        let shown = live.show(&key, None);
+        self.sessions.insert(key.clone(), live);
+        self.perform(now, &key);
+        Ok(Done { shown, created: true })
+    }
+
+    /// A client's wish about a session that exists.
+    async fn wish(&mut self, now: Timestamp, key: &Key, input: Input) -> Result<(), Refused> {
+        match self.sessions.get_mut(key) {
+            Some(live) => {
+                let done = live.life.handle(now, input);
+                self.perform(now, key);
+                done.map_err(Refused::Denied)
+            }
+            None => match self.ended(now, key).await? {
+                Some(stored) => {
+                    let mut life = Session::restore(now, stored.life, false).ok_or(Refused::Unavailable)?;
+                    life.handle(now, input).map_err(Refused::Denied)
+                }
+                None => Err(Refused::NotFound),
+            },
+        }
+    }
+
+    /// The session of that name that has ended and is not forgotten.
+    async fn ended(&mut self, now: Timestamp, key: &Key) -> Result<Option<StoredSession>, Refused> {
+        let stored = self.store.session(key.0, &key.1).await.map_err(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "failed to read a session");
+            Refused::Unavailable
+        })?;
+        Ok(stored.filter(|stored| is_remembered(now, stored)))
+    }
+
+    /// News that are no client's wish.
+    fn tell(&mut self, now: Timestamp, key: &Key, input: Input) {
+        if let Some(live) = self.sessions.get_mut(key) {
+            // Only wishes are denied.
+            let _never = live.life.handle(now, input).is_err();
+            self.perform(now, key);
+        }
+    }
+
+    /// Does what a session asks for.
+    fn perform(&mut self, now: Timestamp, key: &Key) {
+        while let Some(effect) = self.sessions.get_mut(key).and_then(|live| live.life.poll_effect()) {
+            match effect {
+                Effect::AssignHost => self.place(now, key),
+                Effect::SetLease(end) => {
+                    if let Some(host) = self.sessions.get(key).and_then(|live| live.host) {
+                        self.after.push(After::SayLease(host, end));
+                    }
+                }
+                Effect::ReleaseHost(reason) => self.release(key, reason),
+                Effect::WakeAt(at) => {
+                    if let Some(live) = self.sessions.get_mut(key)
+                        && let Some(old) = live.wake_at.replace(at)
+                    {
+                        self.alarms.remove(&(old, Alarm::Session(key.clone())));
+                    }
+                    self.alarms.insert((at, Alarm::Session(key.clone())));
+                }
+                Effect::Publish(status) => {
+                    tracing::info!(account = %key.0, session = %key.1, status = status.as_str(), "session");
+                    self.dirty.insert(key.clone());
+                }
+            }
+        }
+    }
+
+    /// Rings the alarms whose time has come.
+    async fn ring(&mut self, now: Timestamp) {
+        while self.alarms.first().is_some_and(|(at, _)| *at <= now) {
+            match self.alarms.pop_first().map(|(_, alarm)| alarm) {
+                Some(Alarm::Session(key)) => {
+                    if let Some(live) = self.sessions.get_mut(&key) {
+                        live.wake_at = None;
+                    }
+                    self.tell(now, &key, Input::Tick);
+                }
+                Some(Alarm::Host(host)) => self.host_is_late(now, host),
+                Some(Alarm::Purge) => {
+                    let before = Timestamp::from_micros(
+                        now.as_micros()
+                            .saturating_sub(u64::try_from(RETENTION.as_micros()).unwrap_or(u64::MAX)),
+                    );
+                    match self.store.forget_ended(before).await {
+                        Ok(0) => {}
+                        Ok(n_sessions) => tracing::info!(n_sessions, "old sessions were forgotten"),
+                        Err(error) => {
+                            tracing::warn!(
+                                error = &error as &dyn std::error::Error,
+                                "failed to forget old sessions"
+                            );
+                        }
+                    }
+                    self.alarms.insert((now + PURGE_INTERVAL, Alarm::Purge));
+                }
+                // What they ask for is done after every batch.
+                Some(Alarm::Refill(_) | Alarm::Commit) | None => {}
+            }
+        }
+    }
+
+    /// Commits, then does what had to wait for it.
+    async fn finish_batch(&mut self, now: Timestamp) {
+        let rows: Vec<StoredSession> = self.dirty.iter().filter_map(|key| self.row(key)).collect();
+        let saved = if rows.is_empty() { Ok(()) } else { self.store.save(&rows).await };
+        let committed = match saved {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    n_sessions = rows.len(),
+                    "failed to store sessions"
+                );
+                self.alarms.insert((now + COMMIT_RETRY, Alarm::Commit));
+                false
+            }
+        };
+        if committed {
+            self.dirty.extend(std::mem::take(&mut self.changed));
+            let keys = std::mem::take(&mut self.dirty);
+            let mut changes = Vec::with_capacity(keys.len());
+            for key in keys {
+                let shown = self.show(&key).filter(|shown| !shown.life.status().is_terminal());
+                if shown.is_none()
+                    && let Some(ended) = self.sessions.remove(&key)
+                {
+                    if let Some(at) = ended.wake_at {
+                        self.alarms.remove(&(at, Alarm::Session(key.clone())));
+                    }
+                }
+                changes.push((key, shown));
+            }
+            self.view.replace(changes);
+        }
+        let after = std::mem::take(&mut self.after);
+        for what in after {
+            match what {
+                After::Reply(reply) => reply(committed),
+                waits if !committed => self.after.push(waits),
+                After::Say(host, message) => self.say(host, message),
+                After::SayLease(host, end) => {
+                    // Read again: a slow commit must not make the lease longer.
+                    let remaining = end.since(self.clock.now());
+                    let remaining_ms = u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX);
+                    self.say(host, ToHost::Lease { remaining_ms });
+                }
+                After::End(host, reason) => {
+                    self.say(host, ToHost::End { reason });
+                    self.provisioner.end(host);
+                }
+            }
+        }
+        self.refill(now);
+    }
+
+    /// Answers when the commit has passed; refuses if it does not.
+    fn reply<T: Send + 'static>(&mut self, reply: Reply<T>, done: Result<T, Refused>) {
+        self.after.push(After::Reply(Box::new(move |committed| {
+            let answer = if committed { done } else { Err(Refused::Unavailable) };
+            let _client_gone = reply.send(answer).is_err();
+        })));
+    }
+
+    fn row(&self, key: &Key) -> Option<StoredSession> {
+        let live = self.sessions.get(key)?;
+        let host = live.host.and_then(|id| {
+            let host = self.hosts.get(&id)?;
+            Some(StoredHost { id, secret_hash: host.secret_hash?, process: host.process })
+        });
+        Some(StoredSession {
+            account: key.0,
+            id: key.1.clone(),
+            seq: live.seq,
+            creation_time: live.creation_time.clone(),
+            size: live.size,
+            requested: live.requested,
+            model: live.model.clone(),
+            life: live.life.snapshot(),
+            host,
+        })
+    }
+
+    fn show(&self, key: &Key) -> Option<Shown> {
+        let live = self.sessions.get(key)?;
+        let link = live.host.and_then(|host| self.hosts.get(&host)?.link.clone());
+        Some(live.show(key, link))
+    }
+}
+
+impl Live {
+    fn show(&self, key: &Key, link: Option<Link>) -> Shown {
+        Shown {
+            id: key.1.clone(),
+            seq: self.seq,
+            creation_time: self.creation_time.clone(),
+            size: self.size,
+            life: self.life.clone(),
+            link,
+        }
+    }
+}
+
+/// Whether a stored session may still be read at `now`.
+pub(crate) fn is_remembered(now: Timestamp, stored: &StoredSession) -> bool {
+    stored.life.ended_at.is_none_or(|ended_at| now.since(ended_at) <= RETENTION)
+}

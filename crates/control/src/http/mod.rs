@@ -1,0 +1,296 @@
+//! The HTTP surface: one function from a request to an answer, for all listeners.
+//!
+//! Paths are matched raw, still percent-encoded ([`route`]). Every answer gets its headers here.
+
+mod answer;
+mod connection;
+mod errors;
+pub(crate) mod listen;
+mod query;
+mod route;
+pub(crate) mod sessions;
+pub(crate) mod sts;
+mod viewer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::FromRequestParts;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::http::header::{
+    ALLOW, AUTHORIZATION, CONTENT_TYPE, HOST, LOCATION, ORIGIN, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use base64::Engine as _;
+use protocol::AccountId;
+use protocol::link::MAX_STILL_BYTES;
+use protocol::rest::API_VERSIONS;
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::clock::Clock;
+use crate::engine::Event;
+use crate::engine::view::View;
+use crate::store::Store;
+use crate::tokens::{Identity, Role, Tokens};
+use answer::{Answer, empty, text};
+use errors::ApiError;
+use query::Query;
+use route::{Rendering, Route};
+
+/// Longest JSON body of a request; ours are some hundred bytes.
+const JSON_BYTES_MAX: usize = 64 * 1024;
+
+/// How long a client may take to send a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// WebSockets that have not said Hello yet, or are served.
+const LINKS_MAX: usize = 20_000;
+
+/// What every request may use.
+pub(crate) struct App {
+    pub(crate) engine: mpsc::Sender<Event>,
+    pub(crate) view: Arc<View>,
+    pub(crate) store: Store,
+    pub(crate) tokens: Arc<Tokens>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// What sessions say about where they are.
+    pub(crate) place: Place,
+    pub(crate) links: Semaphore,
+}
+
+impl App {
+    /// How many links [`Self::links`] lets in.
+    pub(crate) fn links() -> Semaphore {
+        Semaphore::new(LINKS_MAX)
+    }
+}
+
+/// Where clients are told to find hosts.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) hostname: String,
+    pub(crate) handshake_port: u16,
+    pub(crate) inspector_port: u16,
+}
+
+/// How a request came in.
+#[derive(Clone, Debug)]
+pub(crate) struct Entrance {
+    pub(crate) scheme: &'static str,
+    /// Address and port, for a request that names no usable host.
+    pub(crate) authority: Arc<str>,
+}
+
+/// Answers one request.
+pub(crate) async fn serve(app: Arc<App>, entrance: Entrance, request: Request<Body>) -> Response<Body> {
+    let (mut parts, body) = request.into_parts();
+    let path = parts.uri.path().to_owned();
+    let mut response = match route::parse(&path) {
+        None => ApiError::not_found("There is nothing at this address.").into(),
+        Some(route) if !route.methods().contains(&parts.method) => {
+            let allowed: Vec<&str> = route.methods().iter().map(Method::as_str).collect();
+            let message = format!("This address takes {} requests.", allowed.join(" and "));
+            let mut response: Answer =
+                ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message).into();
+            if let Ok(allow) = HeaderValue::from_str(&allowed.join(", ")) {
+                response.headers_mut().insert(ALLOW, allow);
+            }
+            response
+        }
+        Some(Route::Root) => {
+            let mut response = empty(StatusCode::FOUND);
+            response.headers_mut().insert(LOCATION, HeaderValue::from_static("/viewer/"));
+            response
+        }
+        Some(Route::Health) => text(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"),
+        Some(Route::Jwks) => {
+            text(StatusCode::OK, "application/json; charset=utf-8", app.tokens.jwks().to_owned())
+        }
+        Some(Route::Viewer(file)) => viewer::serve(file, &parts),
+        Some(Route::Link) => link(app, &mut parts).await,
+        Some(Route::Token { account }) => sts::token(&app, account, &parts.headers).await,
+        Some(Route::Rendering { account, what }) => {
+            rendering(&app, &entrance, account, what, &parts, body).await.unwrap_or_else(Answer::from)
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert("MS-CV", correlation_vector());
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// A request of an authorised client about its account.
+struct Call<'a> {
+    app: &'a App,
+    entrance: &'a Entrance,
+    account: AccountId,
+    /// As the client spelled it.
+    account_text: &'a str,
+    parts: &'a Parts,
+    query: Query<'a>,
+}
+
+/// Checks in the order that the API promises: version, token, account and role; ids, bodies and states come later.
+async fn rendering(
+    app: &App,
+    entrance: &Entrance,
+    account_text: &str,
+    what: Rendering<'_>,
+    parts: &Parts,
+    body: Body,
+) -> Result<Answer, ApiError> {
+    let query = Query::new(parts.uri.query().unwrap_or_default());
+    if what.is_versioned() {
+        check_version(&query)?;
+    }
+    let identity = bearer(&parts.headers)
+        .and_then(|token| app.tokens.check(token, app.clock.wall()))
+        .ok_or_else(ApiError::invalid_token)?;
+    let answer = async {
+        let account = authorise(identity, account_text, &what)?;
+        let call = Call { app, entrance, account, account_text, parts, query };
+        match what {
+            Rendering::Sessions => sessions::list(&call),
+            Rendering::Session { id } => match parts.method {
+                Method::PUT => sessions::create(&call, id, body).await,
+                Method::PATCH => sessions::update(&call, id, body).await,
+                _ => sessions::get(&call, id).await,
+            },
+            Rendering::Stop { id } => sessions::stop(&call, id).await,
+            Rendering::Connections { session } => connection::connect(&call, session, body).await,
+            Rendering::Connection { session, id } => connection::disconnect(&call, session, id).await,
+            Rendering::Still { session } => connection::still(&call, session).await,
+            Rendering::Conversions | Rendering::Conversion { .. } => Err(ApiError::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "NotImplemented",
+                "This server does not convert models yet.",
+            )),
+        }
+    };
+    let mut answer = answer.await.unwrap_or_else(Answer::from);
+    answer.headers_mut().insert(SUPPORTED_VERSIONS, HeaderValue::from_static(SUPPORTED_VERSIONS_TEXT));
+    Ok(answer)
+}
+
+const SUPPORTED_VERSIONS: HeaderName = HeaderName::from_static("api-supported-versions");
+const SUPPORTED_VERSIONS_TEXT: &str = "2021-01-01-preview, 2021-01-01";
+
+fn check_version(query: &Query<'_>) -> Result<(), ApiError> {
+    let refuse = |code, message: String| {
+        let mut error = ApiError::new(StatusCode::BAD_REQUEST, code, message);
+        error.headers.insert(SUPPORTED_VERSIONS, HeaderValue::from_static(SUPPORTED_VERSIONS_TEXT));
+        error
+    };
+    match query.value("api-version") {
+        None => Err(refuse(
+            "ApiVersionUnspecified",
+            format!("An API version is required; add api-version={} to the address.", API_VERSIONS[1]),
+        )),
+        Some(version) if API_VERSIONS.contains(&version.as_ref()) => Ok(()),
+        Some(_) => Err(refuse(
+            "UnsupportedApiVersion",
+            format!("This API version is not supported; these are: {SUPPORTED_VERSIONS_TEXT}."),
+        )),
+    }
+}
+
+fn authorise(identity: Identity, account_text: &str, what: &Rendering<'_>) -> Result<AccountId, ApiError> {
+    // Nobody has a token of an account that cannot exist.
+    let account = account_text.parse().ok().filter(|account| *account == identity.account);
+    let role_allows = match (identity.role, what) {
+        (Role::Administrator, _) => true,
+        (Role::Client, Rendering::Conversions | Rendering::Conversion { .. }) => false,
+        (Role::Client, _) => true,
+    };
+    account.filter(|_| role_allows).ok_or_else(|| {
+        ApiError::new(StatusCode::FORBIDDEN, "Forbidden", "The access token does not allow this.")
+    })
+}
+
+/// The text after `Bearer`.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
+}
+
+/// Reads a body of at most `n_bytes_max` in a limited time.
+async fn read_body(body: Body, n_bytes_max: usize) -> Result<axum::body::Bytes, ApiError> {
+    match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, n_bytes_max)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) if is_too_long(&error) => Err(ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "RequestTooLarge",
+            format!("The body of this request may have at most {n_bytes_max} bytes."),
+        )),
+        Ok(Err(_)) => Err(ApiError::malformed()),
+        Err(_elapsed) => Err(ApiError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "RequestTimeout",
+            "The body of the request did not arrive in time.",
+        )),
+    }
+}
+
+fn is_too_long(error: &axum::Error) -> bool {
+    // The only cause that is not a broken connection; its type belongs to a crate we do not name.
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(this) = cause {
+        if this.to_string().contains("length limit exceeded") {
+            return true;
+        }
+        cause = this.source();
+    }
+    false
+}
+
+/// The host's own way in.
+async fn link(app: Arc<App>, parts: &mut Parts) -> Answer {
+    // Browsers always say where a WebSocket comes from; hosts never do.
+    if parts.headers.contains_key(ORIGIN) {
+        return ApiError::new(StatusCode::FORBIDDEN, "Forbidden", "This address is for hosts.").into();
+    }
+    let upgrade = match WebSocketUpgrade::from_request_parts(parts, &()).await {
+        Ok(upgrade) => upgrade,
+        Err(_no_websocket) => {
+            let message = "This address takes WebSockets.";
+            return ApiError::new(StatusCode::UPGRADE_REQUIRED, "UpgradeRequired", message).into();
+        }
+    };
+    upgrade
+        // A still picture with its number is the longest message.
+        .max_message_size(MAX_STILL_BYTES + 8)
+        .max_frame_size(MAX_STILL_BYTES + 8)
+        .on_upgrade(move |socket| async move {
+            let Ok(_permit) = app.links.try_acquire() else { return };
+            let engine = app.engine.clone();
+            tokio::select! {
+                () = crate::link::serve(socket, engine.clone()) => {}
+                () = engine.closed() => {}
+            }
+        })
+}
+
+/// 22 base64 characters and `.0`, new for every answer: what Microsoft's services trace requests with.
+fn correlation_vector() -> HeaderValue {
+    let id = base64::engine::general_purpose::STANDARD_NO_PAD.encode(rand::random::<[u8; 16]>());
+    HeaderValue::try_from(format!("{id}.0")).unwrap_or_else(|_base64_is_ascii| HeaderValue::from_static(""))
+}
+
+/// The scheme and host under which the client reached us, for links that it is to follow.
+fn own_url(entrance: &Entrance, headers: &HeaderMap) -> String {
+    let host = headers
+        .get(HOST)
+        .and_then(|host| host.to_str().ok())
+        // What ends up in a link must not be able to change its path.
+        .filter(|host| {
+            host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b)) && !host.is_empty()
+        });
+    format!("{}://{}", entrance.scheme, host.unwrap_or(&entrance.authority))
+}
+
+fn is_media_type(headers: &HeaderMap, wanted: &str) -> bool {
+    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    given.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(wanted)
+}

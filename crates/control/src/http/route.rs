@@ -1,0 +1,144 @@
+//! Which address means what. Paths are taken raw: an id with escapes is simply no id.
+
+use axum::http::Method;
+
+/// What an address names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route<'a> {
+    Root,
+    Health,
+    Jwks,
+    Link,
+    /// A file of the viewer; empty for the page itself.
+    Viewer(&'a str),
+    Token {
+        account: &'a str,
+    },
+    Rendering {
+        account: &'a str,
+        what: Rendering<'a>,
+    },
+}
+
+/// What an address below `/accounts/{account}` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rendering<'a> {
+    Sessions,
+    Session { id: &'a str },
+    Stop { id: &'a str },
+    Connections { session: &'a str },
+    Connection { session: &'a str, id: &'a str },
+    Still { session: &'a str },
+    Conversions,
+    Conversion { id: &'a str },
+}
+
+impl Rendering<'_> {
+    /// Whether it is part of the API of Azure Remote Rendering and so wants an `api-version`.
+    pub(super) fn is_versioned(self) -> bool {
+        match self {
+            Self::Sessions
+            | Self::Session { .. }
+            | Self::Stop { .. }
+            | Self::Conversions
+            | Self::Conversion { .. } => true,
+            Self::Connections { .. } | Self::Connection { .. } | Self::Still { .. } => false,
+        }
+    }
+}
+
+impl Route<'_> {
+    /// The methods that the address takes.
+    pub(super) fn methods(self) -> &'static [Method] {
+        match self {
+            Self::Root | Self::Health | Self::Jwks | Self::Viewer(_) => &[Method::GET, Method::HEAD],
+            Self::Link | Self::Token { .. } => &[Method::GET],
+            Self::Rendering { what, .. } => match what {
+                Rendering::Sessions | Rendering::Conversions | Rendering::Still { .. } => &[Method::GET],
+                Rendering::Session { .. } => &[Method::GET, Method::PUT, Method::PATCH],
+                Rendering::Stop { .. } | Rendering::Connections { .. } => &[Method::POST],
+                Rendering::Connection { .. } => &[Method::DELETE],
+                Rendering::Conversion { .. } => &[Method::GET, Method::PUT],
+            },
+        }
+    }
+}
+
+/// Reads the raw path. Fixed segments match in any letter case, as they do on Azure.
+pub(super) fn parse(path: &str) -> Option<Route<'_>> {
+    let path = path.strip_prefix('/')?;
+    match path {
+        "" => return Some(Route::Root),
+        "healthz" => return Some(Route::Health),
+        ".well-known/jwks.json" => return Some(Route::Jwks),
+        "internal/link" => return Some(Route::Link),
+        _ => {}
+    }
+    if let Some(file) = path.strip_prefix("viewer/") {
+        return Some(Route::Viewer(file));
+    }
+    // Bounded: the longest known path has six segments.
+    let segments: Vec<&str> = path.splitn(8, '/').collect();
+    let is = |segment: &str, name: &str| segment.eq_ignore_ascii_case(name);
+    let [accounts, account, kind, rest @ ..] = segments.as_slice() else { return None };
+    if !is(accounts, "accounts") || segments.iter().any(|segment| segment.is_empty()) {
+        return None;
+    }
+    let what = match *rest {
+        [] if is(kind, "token") => return Some(Route::Token { account }),
+        [] if is(kind, "sessions") => Rendering::Sessions,
+        [] if is(kind, "conversions") => Rendering::Conversions,
+        [id] if is(kind, "sessions") => Rendering::Session { id },
+        [id] if is(kind, "conversions") => Rendering::Conversion { id },
+        // Some HTTP libraries escape the colon.
+        [id, verb] if is(kind, "sessions") && (is(verb, ":stop") || is(verb, "%3Astop")) => {
+            Rendering::Stop { id }
+        }
+        [session, last] if is(kind, "sessions") && is(last, "connection") => {
+            Rendering::Connections { session }
+        }
+        [session, last] if is(kind, "sessions") && is(last, "still") => Rendering::Still { session },
+        [session, middle, id] if is(kind, "sessions") && is(middle, "connection") => {
+            Rendering::Connection { session, id }
+        }
+        _ => return None,
+    };
+    Some(Route::Rendering { account, what })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_told_apart() {
+        let rendering = |what| Some(Route::Rendering { account: "a", what });
+        for (path, expected) in [
+            ("/", Some(Route::Root)),
+            ("/viewer/", Some(Route::Viewer(""))),
+            ("/viewer/x/y.js", Some(Route::Viewer("x/y.js"))),
+            ("/Accounts/a/token", Some(Route::Token { account: "a" })),
+            ("/accounts/a/sessions", rendering(Rendering::Sessions)),
+            ("/accounts/a/sessions/s", rendering(Rendering::Session { id: "s" })),
+            ("/accounts/a/sessions/a%20b%2Fc", rendering(Rendering::Session { id: "a%20b%2Fc" })),
+            ("/accounts/a/sessions/s/:stop", rendering(Rendering::Stop { id: "s" })),
+            ("/accounts/a/sessions/s/%3astop", rendering(Rendering::Stop { id: "s" })),
+            ("/accounts/a/sessions/s/connection", rendering(Rendering::Connections { session: "s" })),
+            (
+                "/accounts/a/sessions/s/connection/c",
+                rendering(Rendering::Connection { session: "s", id: "c" }),
+            ),
+            ("/accounts/a/sessions/s/still", rendering(Rendering::Still { session: "s" })),
+            ("/accounts/a/conversions/c", rendering(Rendering::Conversion { id: "c" })),
+            ("", None),
+            ("*", None),
+            ("/accounts", None),
+            ("/accounts/a/sessions/", None),
+            ("/accounts//sessions", None),
+            ("/accounts/a/sessions/s/t", None),
+            ("/accounts/a/sessions/s/connection/c/d/e/f/g/h", None),
+        ] {
+            assert_eq!(parse(path), expected, "{path}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The token service: account keys in, access tokens out.
+
+use axum::http::{HeaderMap, StatusCode};
+use protocol::AccountId;
+use serde_json::json;
+
+use super::answer::{Answer, empty, json, uncached};
+use super::errors::ApiError;
+use super::{App, bearer};
+use crate::secrets;
+use crate::store::Account;
+use crate::tokens::Role;
+
+/// Exchanges `Bearer <account id>:<account key>` for an access token.
+#[utoipa::path(
+    get, path = "/Accounts/{account_id}/token", tag = "tokens", operation_id = "GetToken",
+    params(
+        ("account_id" = String, Path, description = "Account id, a UUID."),
+        ("Authorization" = String, Header, description = "`Bearer <account id>:<account key>`."),
+    ),
+    responses(
+        (status = 200, description = "`{\"AccessToken\": \"…\"}`, good for 24 hours.", body = AccessToken),
+        (status = 401, description = "Wrong account or key; no body."),
+    )
+)]
+pub(crate) async fn token(app: &App, account_text: &str, headers: &HeaderMap) -> Answer {
+    let account = match authenticate(app, account_text, headers).await {
+        Ok(Some(account)) => account,
+        // Azure says nothing more, and names no challenge.
+        Ok(None) => return empty(StatusCode::UNAUTHORIZED),
+        Err(refusal) => return refusal.into(),
+    };
+    // An account key gives all rights on the account's data.
+    match app.tokens.issue(account.id, Role::Administrator, app.clock.wall()) {
+        Ok(token) => uncached(json(StatusCode::OK, &json!({ "AccessToken": token }))),
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "failed to issue a token");
+            let message = "An internal server error occurred.";
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", message).into()
+        }
+    }
+}
+
+/// An access token, as the token service answers.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes the answer in the OpenAPI document")]
+pub(crate) struct AccessToken {
+    #[schema(rename = "AccessToken")]
+    access_token: String,
+}
+
+async fn authenticate(
+    app: &App,
+    account_text: &str,
+    headers: &HeaderMap,
+) -> Result<Option<Account>, ApiError> {
+    let Some((id, key)) = bearer(headers).and_then(|credential| credential.split_once(':')) else {
+        return Ok(None);
+    };
+    let ids = (account_text.parse::<AccountId>(), id.parse::<AccountId>());
+    let (Ok(account), Ok(claimed)) = ids else { return Ok(None) };
+    if account != claimed {
+        return Ok(None);
+    }
+    let account = app.store.account(account).await.map_err(|error| {
+        tracing::error!(error = &error as &dyn std::error::Error, "failed to read an account");
+        ApiError::unavailable()
+    })?;
+    Ok(account.filter(|account| {
+        // Both are compared, so that the time does not tell which one it was.
+        secrets::equal(key, &account.primary_key) | secrets::equal(key, &account.secondary_key)
+    }))
+}

@@ -1,0 +1,334 @@
+//! The links of hosts: WebSocket in, events out, and questions that wait for their answers.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
+use protocol::link::{Camera, EndReason, FromHost, MAX_MESSAGE_BYTES, ToHost, VERSION};
+use protocol::rest::Error;
+use protocol::{ConnectionId, HostId, SessionId};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use crate::engine::Event;
+use crate::secrets::SecretHash;
+
+/// A host says Hello at once; whoever does not is no host.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often a link is probed.
+const PING_INTERVAL: Duration = Duration::from_secs(2);
+
+/// A link on which nothing came for this long is dead.
+const SILENCE_MAX: Duration = Duration::from_secs(7);
+
+/// Messages on their way to one host. A host that does not read them loses its link.
+const OUTGOING_MAX: usize = 64;
+
+/// Questions to one host that wait for answers.
+const PENDING_MAX: usize = 32;
+
+/// REST answers arrive within 15 s, so this is what a host may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(12);
+
+/// The first message of a link.
+#[derive(Debug)]
+pub(crate) struct Hello {
+    pub(crate) credential: SecretHash,
+    /// Said back as the secret when a known host returns.
+    pub(crate) token: String,
+    pub(crate) serving: Option<SessionId>,
+}
+
+/// The engine's answer to a good [`Hello`].
+#[derive(Debug)]
+pub(crate) struct Welcomed {
+    pub(crate) host: HostId,
+    pub(crate) secret: String,
+}
+
+/// What a host says about its session.
+#[derive(Debug)]
+pub(crate) enum HostNews {
+    Ready(SessionId),
+    Failed(SessionId, Error),
+    Ended(String),
+}
+
+/// What a host answers.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Sdp(String),
+    Png(Bytes),
+    Refused(Error),
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoAnswer {
+    /// The link is down, too busy, or broke meanwhile.
+    LinkDown,
+    /// The host took too long.
+    TooLate,
+}
+
+/// One end of a link, for whoever wants to say or ask something.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    /// Tells links of the same host apart.
+    pub(crate) number: u64,
+    outgoing: mpsc::Sender<ToHost>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    next_request: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pending: HashMap<u64, oneshot::Sender<Answer>>,
+    connections: HashSet<ConnectionId>,
+}
+
+impl Link {
+    fn new() -> (Self, mpsc::Receiver<ToHost>) {
+        static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
+        let (outgoing, queue) = mpsc::channel(OUTGOING_MAX);
+        let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
+        (Self { number, outgoing, shared: Arc::default() }, queue)
+    }
+
+    /// Says something; a full queue means that the host does not listen, and its link will time out.
+    pub(crate) fn say(&self, message: ToHost) {
+        if self.outgoing.try_send(message).is_err() {
+            tracing::debug!(link = self.number, "a message to a host was lost with its link");
+        }
+    }
+
+    /// Lets a client connect.
+    pub(crate) async fn connect(&self, connection: ConnectionId, offer: String) -> Result<Answer, NoAnswer> {
+        // If we stop waiting, or the client hangs up in the middle, the host may still let it in.
+        let mut abandoned = Abandoned { link: self, connection: Some(connection) };
+        let answer = self.ask(|request| ToHost::Connect { request, connection, offer }).await;
+        if !matches!(answer, Err(NoAnswer::TooLate)) {
+            abandoned.connection = None;
+        }
+        if let Ok(Answer::Sdp(_)) = &answer {
+            self.state().connections.insert(connection);
+        }
+        answer
+    }
+
+    /// Lets a client go. Returns whether it was there.
+    pub(crate) fn disconnect(&self, connection: ConnectionId) -> bool {
+        let known = self.state().connections.remove(&connection);
+        if known {
+            self.say(ToHost::Disconnect { connection });
+        }
+        known
+    }
+
+    /// Asks for a picture.
+    pub(crate) async fn still(
+        &self,
+        camera: Option<Camera>,
+        width: u32,
+        height: u32,
+    ) -> Result<Answer, NoAnswer> {
+        self.ask(|request| ToHost::Still { request, camera, width, height }).await
+    }
+
+    async fn ask(&self, question: impl FnOnce(u64) -> ToHost) -> Result<Answer, NoAnswer> {
+        let request = self.shared.next_request.fetch_add(1, Ordering::Relaxed);
+        let (sender, answer) = oneshot::channel();
+        {
+            let mut state = self.state();
+            if state.pending.len() >= PENDING_MAX {
+                return Err(NoAnswer::LinkDown);
+            }
+            state.pending.insert(request, sender);
+        }
+        // Also when the client that asked goes away in the middle.
+        let _forget = Forget { link: self, request };
+        self.outgoing.try_send(question(request)).map_err(|_down| NoAnswer::LinkDown)?;
+        match timeout(ANSWER_TIMEOUT, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_link_gone)) => Err(NoAnswer::LinkDown),
+            Err(_elapsed) => Err(NoAnswer::TooLate),
+        }
+    }
+
+    fn answer(&self, request: u64, answer: Answer) {
+        if let Some(waiting) = self.state().pending.remove(&request) {
+            let _nobody_waits = waiting.send(answer).is_err();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Forget<'a> {
+    link: &'a Link,
+    request: u64,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.link.state().pending.remove(&self.request);
+    }
+}
+
+/// Takes back a connection that nobody waits for.
+struct Abandoned<'a> {
+    link: &'a Link,
+    connection: Option<ConnectionId>,
+}
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection {
+            self.link.say(ToHost::Disconnect { connection });
+        }
+    }
+}
+
+/// Serves one link until it breaks.
+pub(crate) async fn serve(mut socket: WebSocket, engine: mpsc::Sender<Event>) {
+    let Some((hello, version)) = hello(&mut socket).await else {
+        return close(socket, close_code::POLICY, "expected Hello").await;
+    };
+    if version != VERSION {
+        tracing::warn!(theirs = version, ours = VERSION, "a host of another version was refused");
+        return close(socket, close_code::POLICY, "another version of the link messages").await;
+    }
+    let (link, mut queue) = Link::new();
+    let (reply, welcomed) = oneshot::channel();
+    if engine.send(Event::LinkUp { hello, link: link.clone(), reply }).await.is_err() {
+        return close(socket, close_code::AWAY, "the service ends").await;
+    }
+    let Ok(Some(welcomed)) = welcomed.await else {
+        // A host that nobody knows any more has nothing left to do.
+        let _gone = send(&mut socket, &ToHost::End { reason: EndReason::Shutdown }).await.is_err();
+        return close(socket, close_code::POLICY, "the token is not valid").await;
+    };
+    let host = welcomed.host;
+    tracing::debug!(%host, link = link.number, "a host linked up");
+    let welcome = ToHost::Welcome { host, secret: welcomed.secret };
+    if send(&mut socket, &welcome).await.is_ok() {
+        let why = talk(&mut socket, &mut queue, &link, host, &engine).await;
+        tracing::debug!(%host, link = link.number, why, "a link ended");
+    }
+    // Whoever waits for an answer hears that there will be none.
+    link.state().pending.clear();
+    let _engine_gone = engine.send(Event::LinkDown { host, number: link.number }).await.is_err();
+}
+
+async fn hello(socket: &mut WebSocket) -> Option<(Hello, u32)> {
+    let first = timeout(HELLO_TIMEOUT, socket.recv()).await.ok()??.ok()?;
+    let Message::Text(text) = first else { return None };
+    let FromHost::Hello { version, token, pid: _, serving } = parse(&text)? else { return None };
+    Some((Hello { credential: SecretHash::of(&token), token, serving }, version))
+}
+
+async fn talk(
+    socket: &mut WebSocket,
+    queue: &mut mpsc::Receiver<ToHost>,
+    link: &Link,
+    host: HostId,
+    engine: &mpsc::Sender<Event>,
+) -> &'static str {
+    let mut ping = interval(PING_INTERVAL);
+    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut heard_at = Instant::now();
+    loop {
+        tokio::select! {
+            message = queue.recv() => {
+                // The link itself holds a sender, so the queue does not end.
+                let Some(message) = message else { return "nobody speaks" };
+                if send(socket, &message).await.is_err() {
+                    return "sending failed";
+                }
+            }
+            _ = ping.tick() => {
+                if heard_at.elapsed() > SILENCE_MAX {
+                    return "the host is silent";
+                }
+                if timeout(SILENCE_MAX, socket.send(Message::Ping(Bytes::new()))).await.is_err() {
+                    return "sending failed";
+                }
+            }
+            message = socket.recv() => {
+                heard_at = Instant::now();
+                let news = match message {
+                    Some(Ok(Message::Text(text))) => match parse(&text) {
+                        Some(message) => hear(link, host, message),
+                        None => return "the host said something that is no message",
+                    },
+                    Some(Ok(Message::Binary(bytes))) => {
+                        let Some((request, png)) = bytes.split_first_chunk() else {
+                            return "the host sent a picture without number";
+                        };
+                        link.answer(u64::from_le_bytes(*request), Answer::Png(bytes.slice_ref(png)));
+                        None
+                    }
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => None,
+                    Some(Ok(Message::Close(_))) | None => return "the host closed it",
+                    Some(Err(_)) => return "receiving failed",
+                };
+                if let Some(message) = news
+                    && engine.send(Event::FromHost { host, number: link.number, message }).await.is_err()
+                {
+                    return "the service ends";
+                }
+            }
+        }
+    }
+}
+
+/// Answers go to whoever asked, the rest to the engine.
+fn hear(link: &Link, host: HostId, message: FromHost) -> Option<HostNews> {
+    match message {
+        FromHost::Ready { session } => Some(HostNews::Ready(session)),
+        FromHost::Failed { session, error } => Some(HostNews::Failed(session, error)),
+        FromHost::Ended { reason } => Some(HostNews::Ended(reason)),
+        FromHost::Connected { request, answer } => {
+            link.answer(request, Answer::Sdp(answer));
+            None
+        }
+        FromHost::Refused { request, error } => {
+            link.answer(request, Answer::Refused(error));
+            None
+        }
+        FromHost::Disconnected { connection, reason } => {
+            tracing::info!(%host, %connection, reason, "a client left");
+            link.state().connections.remove(&connection);
+            None
+        }
+        FromHost::Hello { .. } => None,
+    }
+}
+
+fn parse(text: &str) -> Option<FromHost> {
+    (text.len() <= MAX_MESSAGE_BYTES).then(|| serde_json::from_str(text).ok())?
+}
+
+async fn send(socket: &mut WebSocket, message: &ToHost) -> Result<(), ()> {
+    let text = serde_json::to_string(message).map_err(|_unreachable| ())?;
+    match timeout(SILENCE_MAX, socket.send(Message::Text(text.into()))).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(()),
+    }
+}
+
+async fn close(mut socket: WebSocket, code: u16, reason: &'static str) {
+    let frame = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
+    let _gone = timeout(HELLO_TIMEOUT, socket.send(frame)).await.is_err();
+}

@@ -1,0 +1,61 @@
+//! The API in machine-readable form, generated from the code that serves it.
+
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use crate::http::{sessions, sts};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Belvedere",
+        description = "Remote rendering sessions, compatible with Azure Remote Rendering 2021-01-01.",
+        version = "2021-01-01",
+        license(name = "MIT OR Apache-2.0"),
+    ),
+    paths(
+        sts::token,
+        sessions::create,
+        sessions::get,
+        sessions::update,
+        sessions::stop,
+        sessions::list,
+    ),
+    modifiers(&AccessToken)
+)]
+struct Document;
+
+struct AccessToken;
+
+impl Modify for AccessToken {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+        document
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("accessToken", SecurityScheme::Http(scheme));
+    }
+}
+
+/// The OpenAPI document, as committed in `api/openapi.json`.
+pub fn openapi_json() -> String {
+    // Made of strings and numbers, so it always serialises.
+    let mut json = Document::openapi().to_pretty_json().unwrap_or_default();
+    json.push('\n');
+    json
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_committed_document_is_fresh() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../api/openapi.json");
+        let committed = std::fs::read_to_string(path).unwrap_or_default();
+        let generated = super::openapi_json();
+        if std::env::var_os("UPDATE_OPENAPI").is_some() {
+            std::fs::write(path, &generated).unwrap();
+        } else {
+            assert!(committed == generated, "api/openapi.json is stale: run this test with UPDATE_OPENAPI=1");
+        }
+    }
+}

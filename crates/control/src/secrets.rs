@@ -1,0 +1,40 @@
+//! Random secrets, their hashes, and comparing without telling.
+
+use aws_lc_rs::{constant_time, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+
+/// SHA-256 of a secret. Secrets here have 256 random bits, so a plain hash is enough and can be looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SecretHash([u8; 32]);
+
+impl SecretHash {
+    pub(crate) fn of(secret: &str) -> Self {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest::digest(&digest::SHA256, secret.as_bytes()).as_ref());
+        Self(hash)
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// 256 random bits for one host's link.
+pub(crate) fn link_secret() -> String {
+    URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
+}
+
+/// A new account key: base64 of 32 random bytes, 44 characters, as Azure's are.
+pub(crate) fn account_key() -> String {
+    STANDARD.encode(rand::random::<[u8; 32]>())
+}
+
+/// Whether two secrets are equal, in a time that does not tell where they differ.
+pub(crate) fn equal(a: &str, b: &str) -> bool {
+    constant_time::verify_slices_are_equal(a.as_bytes(), b.as_bytes()).is_ok()
+}

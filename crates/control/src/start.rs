@@ -1,0 +1,459 @@
+//! Bringing the control plane up, and down again.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::rest::SessionSize;
+use protocol::{AccountId, IdError, SessionId};
+use serde::{Deserialize, Serialize};
+use session::Minutes;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use uuid::Uuid;
+
+use crate::accounts::{self, AccountError, AccountFile};
+use crate::clock::{Clock, SystemClock};
+use crate::engine::view::View;
+use crate::engine::{EVENTS_MAX, Engine, Event, Limits, Refused, Wish};
+use crate::files::{FolderError, FolderLock, lock_folder, write_private};
+use crate::http::listen::{self, SESSION_PORTS, bind_session_port};
+use crate::http::{App, Entrance, Place};
+use crate::provision::{Local, Provisioner};
+use crate::store::{Account, Store, StoreError};
+use crate::tls::{self, TlsError};
+use crate::tokens::{Role, TokenError, Tokens};
+
+/// How long hosts may take to end when the service ends: goodbye, SIGTERM, SIGKILL, and some.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How a control plane is to run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Everything it keeps: database, keys, certificates.
+    pub data_dir: PathBuf,
+    /// Plain HTTP: viewer, REST for people, links of local hosts. Port 0 takes a free one.
+    pub listen_http: SocketAddr,
+    /// HTTPS. Port 0 takes a free one. The session ports listen at the same address.
+    pub listen_https: SocketAddr,
+    /// Must be set to listen beyond loopback.
+    pub allow_remote: bool,
+    /// What sessions report as `handshakePort`, 49152 to 65534; 0 takes a free one, and so does a taken one.
+    pub handshake_port: u16,
+    /// What sessions report as `arrInspectorPort`, likewise.
+    pub inspector_port: u16,
+    /// The name by which clients reach this machine; sessions report it, the certificate has it.
+    pub hostname: String,
+    /// Program and first arguments that start a host.
+    pub host_command: Vec<OsString>,
+    /// Folder that clients may load models from.
+    pub models_dir: Option<PathBuf>,
+    /// A session to create at start.
+    pub demo: Option<Demo>,
+    /// Hosts of size Standard to keep warm.
+    pub n_warm_hosts: u32,
+    /// Sessions that have hosts at the same time.
+    pub n_hosts_max: u32,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What starts hosts, instead of `host_command`.
+    pub provisioner: Option<Arc<dyn Provisioner>>,
+}
+
+impl Config {
+    /// The defaults for a data folder, on loopback.
+    pub fn new(data_dir: impl Into<PathBuf>, host_command: Vec<OsString>) -> Self {
+        let loopback = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+        Self {
+            data_dir: data_dir.into(),
+            listen_http: loopback(8080),
+            listen_https: loopback(8443),
+            allow_remote: false,
+            handshake_port: 50_051,
+            inspector_port: 50_052,
+            hostname: "localhost".to_owned(),
+            host_command,
+            models_dir: None,
+            demo: None,
+            n_warm_hosts: 1,
+            n_hosts_max: 16,
+            clock: Arc::new(SystemClock::new()),
+            provisioner: None,
+        }
+    }
+}
+
+/// A session that is created at start, for whoever opens the printed URL.
+#[derive(Clone, Debug)]
+pub struct Demo {
+    /// Its id; if an ended session has it, a few characters are added.
+    pub session: String,
+    /// Path of its model on the host's machine, or `builtin://demo`.
+    pub model: String,
+    /// Its lease, at most 1440.
+    pub lease_minutes: u32,
+}
+
+/// The content of `ready.json`: where everything is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ready {
+    /// Base URL over HTTP.
+    pub http: String,
+    /// Base URL over HTTPS; both API roles.
+    pub https: String,
+    /// TCP port that sessions report.
+    pub handshake_port: u16,
+    /// TCP port that sessions report.
+    pub inspector_port: u16,
+    /// The viewer; with the demo session and its token, if there is one. Keep it as secret as a password.
+    pub viewer_url: String,
+}
+
+/// Files of the data folder.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    /// Account id, keys, endpoint.
+    pub account: PathBuf,
+    /// The certificate to trust.
+    pub ca: PathBuf,
+    /// The database.
+    pub db: PathBuf,
+    /// [`Ready`], while it serves.
+    pub ready: PathBuf,
+}
+
+/// Why the control plane did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting cannot be.
+    #[error("{0}")]
+    Config(String),
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The database failed.
+    #[error("failed to open the database")]
+    Store(#[from] StoreError),
+    /// The accounts could not be read or written.
+    #[error("failed to set up the account")]
+    Account(#[from] AccountError),
+    /// The signing key could not be had.
+    #[error("failed to set up access tokens")]
+    Token(#[from] TokenError),
+    /// The certificates could not be had.
+    #[error("failed to set up TLS")]
+    Tls(#[from] TlsError),
+    /// An address cannot be listened at.
+    #[error("failed to listen at {address}")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A file could not be written.
+    #[error("failed to write {path:?}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The demo session was refused.
+    #[error("failed to create the demo session: {0}")]
+    Demo(String),
+}
+
+/// A control plane that serves. Dropping it cuts everything off as a crash would: hosts live on and link up with
+/// the next one. [`Running::stop`] ends it properly.
+pub struct Running {
+    /// Where everything is.
+    pub ready: Ready,
+    /// The first account.
+    pub account: Account,
+    /// The files of the data folder.
+    pub paths: Paths,
+    /// The bound address of HTTP.
+    pub http_address: SocketAddr,
+    /// The bound address of HTTPS.
+    pub https_address: SocketAddr,
+    tokens: Arc<Tokens>,
+    clock: Arc<dyn Clock>,
+    engine: mpsc::Sender<Event>,
+    shutdown: watch::Sender<bool>,
+    store: Store,
+    listeners: JoinSet<()>,
+    deciding: JoinSet<()>,
+    _lock: FolderLock,
+}
+
+/// Starts a control plane on the current Tokio runtime; returns when it serves.
+///
+/// # Errors
+///
+/// [`StartError`] says what is in the way; nothing is left behind then.
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    check(&config)?;
+    let dir = &config.data_dir;
+    let lock = lock_folder(dir)?;
+    let paths = Paths {
+        account: accounts::account_path(dir),
+        ca: tls::ca_path(&dir.join("tls")),
+        db: accounts::db_path(dir),
+        ready: dir.join("ready.json"),
+    };
+    // Left by a server that was killed; whoever waits for it must not take it for ours.
+    remove_if_there(&paths.ready)?;
+
+    let store = Store::open(&paths.db).await?;
+    let account = match store.accounts().await?.into_iter().next() {
+        Some(account) => account,
+        None => accounts::create_in(&store, "default").await?,
+    };
+    let clock = Arc::clone(&config.clock);
+    let tokens = Arc::new(Tokens::open(&store, &config.hostname, clock.as_ref()).await?);
+    let tls =
+        TlsAcceptor::from(tls::server_config(&dir.join("tls"), &names(&config.hostname), clock.wall())?);
+
+    let (http, http_address) = bind(config.listen_http).await?;
+    let (https, https_address) = bind(config.listen_https).await?;
+    let (handshake, handshake_address) = bind_session(https_address.ip(), config.handshake_port).await?;
+    let (inspector, inspector_address) = bind_session(https_address.ip(), config.inspector_port).await?;
+
+    let models_dir = config.models_dir.as_ref().map(|dir| dir.display().to_string());
+    let limits = Limits {
+        n_warm: BTreeMap::from([(SessionSize::Standard, config.n_warm_hosts)]),
+        n_hosts_max: config.n_hosts_max,
+        link_url: format!("ws://{}/internal/link", reachable(http_address)),
+        models_dir,
+    };
+    let provisioner =
+        config.provisioner.clone().unwrap_or_else(|| Arc::new(Local::new(config.host_command.clone())));
+    let view = Arc::new(View::default());
+    let (engine, news) =
+        Engine::restore(store.clone(), Arc::clone(&clock), provisioner, Arc::clone(&view), limits).await?;
+    let (events, inlet) = mpsc::channel(EVENTS_MAX);
+    let mut deciding = JoinSet::new();
+    deciding.spawn(engine.run(inlet, news));
+
+    let app = Arc::new(App {
+        engine: events.clone(),
+        view,
+        store: store.clone(),
+        tokens: Arc::clone(&tokens),
+        clock: Arc::clone(&clock),
+        place: Place {
+            hostname: config.hostname.clone(),
+            handshake_port: handshake_address.port(),
+            inspector_port: inspector_address.port(),
+        },
+        links: App::links(),
+    });
+    let (shutdown, ending) = watch::channel(false);
+    let mut listeners = JoinSet::new();
+    for (listener, address, tls) in [
+        (http, http_address, None),
+        (https, https_address, Some(&tls)),
+        (handshake, handshake_address, Some(&tls)),
+        (inspector, inspector_address, Some(&tls)),
+    ] {
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let entrance = Entrance { scheme, authority: reachable(address).to_string().into() };
+        listeners.spawn(listen::run(listener, tls.cloned(), Arc::clone(&app), entrance, ending.clone()));
+    }
+
+    let mut ready = Ready {
+        http: format!("http://{}", reachable(http_address)),
+        https: format!("https://{}:{}", config.hostname, https_address.port()),
+        handshake_port: handshake_address.port(),
+        inspector_port: inspector_address.port(),
+        viewer_url: String::new(),
+    };
+    ready.viewer_url = format!("{}/viewer/", ready.http);
+    if let Some(demo) = &config.demo {
+        let session = create_demo(&events, account.id, demo).await?;
+        let token = tokens.issue(account.id, Role::Client, clock.wall())?;
+        // In the fragment, which browsers keep to themselves.
+        let query = format!("?account={}&session={session}#token={token}", account.id);
+        ready.viewer_url.push_str(&query);
+    }
+
+    let account_file = AccountFile {
+        account_id: account.id,
+        account_key: account.primary_key.clone(),
+        secondary_key: account.secondary_key.clone(),
+        account_domain: format!("{}:{}", config.hostname, https_address.port()),
+        endpoint: ready.https.clone(),
+    };
+    accounts::write_account_file(dir, &account_file)?;
+    // Strings and numbers in a struct always serialise.
+    let json = serde_json::to_vec_pretty(&ready).unwrap_or_default();
+    write_private(&paths.ready, &json)
+        .map_err(|source| StartError::File { path: paths.ready.clone(), source })?;
+    tracing::info!(http = ready.http, https = ready.https, account = %account.id, "serving");
+
+    Ok(Running {
+        ready,
+        account,
+        paths,
+        http_address,
+        https_address,
+        tokens,
+        clock,
+        engine: events,
+        shutdown,
+        store,
+        listeners,
+        deciding,
+        _lock: lock,
+    })
+}
+
+impl Running {
+    /// An access token for 24 hours.
+    ///
+    /// # Errors
+    ///
+    /// Only if signing fails.
+    pub fn issue_token(&self, account: AccountId, role: Role) -> Result<String, TokenError> {
+        self.tokens.issue(account, role, self.clock.wall())
+    }
+
+    /// Waits for something to go wrong: returns only if a part of the service ended by itself.
+    pub async fn broken(&mut self) {
+        tokio::select! {
+            _ = self.listeners.join_next() => {}
+            _ = self.deciding.join_next() => {}
+        }
+    }
+
+    /// Ends the sessions and their hosts, then the service; takes at most some seconds.
+    pub async fn stop(mut self) {
+        if let Err(error) = remove_if_there(&self.paths.ready) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "failed to remove a file");
+        }
+        let (reply, ended) = oneshot::channel();
+        let told = self.engine.send(Event::Shutdown { reply }).await;
+        if told.is_err() || !matches!(timeout(SHUTDOWN_TIMEOUT, ended).await, Ok(Ok(()))) {
+            tracing::warn!("not all hosts ended in time");
+        }
+        // The listeners last: hosts say goodbye through them.
+        self.shutdown.send_replace(true);
+        while self.listeners.join_next().await.is_some() {}
+        self.deciding.shutdown().await;
+        self.store.close().await;
+        tracing::info!("stopped");
+    }
+}
+
+fn check(config: &Config) -> Result<(), StartError> {
+    for address in [config.listen_http, config.listen_https] {
+        if !address.ip().is_loopback() && !config.allow_remote {
+            return Err(StartError::Config(format!(
+                "{address} can be reached from other machines; say explicitly that this is wanted, or listen at a loopback address"
+            )));
+        }
+    }
+    for port in [config.handshake_port, config.inspector_port] {
+        if port != 0 && !SESSION_PORTS.contains(&port) {
+            return Err(StartError::Config(format!(
+                "session port {port} is not between {} and {}",
+                SESSION_PORTS.start(),
+                SESSION_PORTS.end()
+            )));
+        }
+    }
+    if config.hostname.is_empty() || !is_host_name(&config.hostname) {
+        let hostname = &config.hostname;
+        return Err(StartError::Config(format!("{hostname:?} is not the name of a machine")));
+    }
+    Ok(())
+}
+
+fn is_host_name(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+}
+
+/// The names that the server's certificate is for.
+fn names(hostname: &str) -> Vec<String> {
+    let machine = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let mut names = vec!["127.0.0.1".to_owned(), "::1".to_owned()];
+    for domain in ["localhost", hostname] {
+        names.extend([domain.to_owned(), format!("sts.{domain}"), format!("remoterendering.{domain}")]);
+    }
+    names.push(machine.trim().to_owned());
+    names.sort();
+    names.dedup();
+    names.retain(|name| !name.is_empty() && (is_host_name(name) || name.parse::<IpAddr>().is_ok()));
+    names
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let refuse = |source| StartError::Bind { address, source };
+    let listener = TcpListener::bind(address).await.map_err(refuse)?;
+    let bound = listener.local_addr().map_err(refuse)?;
+    Ok((listener, bound))
+}
+
+async fn bind_session(ip: IpAddr, port: u16) -> Result<(TcpListener, SocketAddr), StartError> {
+    let refuse = |source| StartError::Bind { address: SocketAddr::new(ip, port), source };
+    let listener = bind_session_port(ip, port).await.map_err(refuse)?;
+    let bound = listener.local_addr().map_err(refuse)?;
+    Ok((listener, bound))
+}
+
+/// Where this machine reaches a listener that listens everywhere.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+fn remove_if_there(path: &PathBuf) -> Result<(), StartError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(StartError::File { path: path.clone(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Creates the demo session in the way of any other.
+async fn create_demo(
+    engine: &mpsc::Sender<Event>,
+    account: AccountId,
+    demo: &Demo,
+) -> Result<SessionId, StartError> {
+    let refuse = |error: IdError| StartError::Demo(error.to_string());
+    let id: SessionId = demo.session.parse().map_err(refuse)?;
+    let other: SessionId = format!("{:.240}-{}", demo.session, &Uuid::new_v4().simple().to_string()[..8])
+        .parse()
+        .map_err(refuse)?;
+    let lease = Minutes::new(demo.lease_minutes).map_err(|error| StartError::Demo(error.to_string()))?;
+    for id in [id, other] {
+        let key = (account, id.clone());
+        let wish = Wish { key, size: SessionSize::Standard, lease, model: Some(demo.model.clone()) };
+        let (reply, answer) = oneshot::channel();
+        if engine.send(Event::Create { wish, reply }).await.is_err() {
+            break;
+        }
+        match answer.await {
+            Ok(Ok(_)) => return Ok(id),
+            Ok(Err(Refused::Conflict)) => {}
+            Ok(Err(_)) | Err(_) => break,
+        }
+    }
+    Err(StartError::Demo("the service could not take it".to_owned()))
+}

@@ -1,0 +1,331 @@
+//! What must outlive the process, in one SQLite file.
+//!
+//! Writes come from the engine alone, many sessions in one IMMEDIATE transaction; what a commit returned survives
+//! a power cut (WAL, `synchronous = FULL`). Everybody reads.
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use protocol::rest::{Error, SessionSize, SessionStatus};
+use protocol::{AccountId, HostId, SessionId};
+use session::{Minutes, Snapshot, Timestamp};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{Row, Sqlite, Transaction};
+
+use crate::secrets::SecretHash;
+
+/// Why the store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database refused: full disk, locked or broken file.
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+    /// The file is from a newer version, or its history was changed.
+    #[error("the database's schema does not fit this version")]
+    Schema(#[from] sqlx::migrate::MigrateError),
+    /// A row says what no version wrote.
+    #[error("the database has an impossible {0}")]
+    Impossible(&'static str),
+}
+
+/// The database.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    pool: SqlitePool,
+}
+
+/// A tenant with its two keys. Its `Debug` form shows no keys.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Its name for programs.
+    pub id: AccountId,
+    /// Its name for people.
+    pub name: String,
+    /// One key.
+    pub primary_key: String,
+    /// The other; both are valid at once, so that one can be replaced at a time.
+    pub secondary_key: String,
+}
+
+impl std::fmt::Debug for Account {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Account").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A key that signs access tokens.
+pub(crate) struct StoredSigningKey {
+    pub(crate) id: String,
+    pub(crate) pkcs8: Vec<u8>,
+}
+
+/// Everything that is kept of a session.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredSession {
+    pub(crate) account: AccountId,
+    pub(crate) id: SessionId,
+    pub(crate) seq: i64,
+    pub(crate) creation_time: String,
+    pub(crate) size: SessionSize,
+    pub(crate) requested: Minutes,
+    pub(crate) model: Option<String>,
+    pub(crate) life: Snapshot,
+    pub(crate) host: Option<StoredHost>,
+}
+
+/// The host that serves a session.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredHost {
+    pub(crate) id: HostId,
+    pub(crate) secret_hash: SecretHash,
+    pub(crate) process: Option<Process>,
+}
+
+/// A process, named so that a reused pid is not mistaken for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Process id, and id of the process group.
+    pub pid: u32,
+    /// Start time in the kernel's ticks since boot.
+    pub birth: u64,
+}
+
+impl Store {
+    /// Opens the file, makes it if needed, and brings its schema up to date.
+    pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(5));
+        // One writer, and readers that do not wait for it.
+        let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
+        sqlx::migrate!("./migrations").run(&pool).await?;
+        Ok(Self { pool })
+    }
+
+    pub(crate) async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        // A transaction that reads first and writes later can fail half-way; an IMMEDIATE one waits its turn.
+        Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// Stores all of `sessions`, or none.
+    pub(crate) async fn save(&self, sessions: &[StoredSession]) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        for session in sessions {
+            let life = &session.life;
+            let host = session.host.as_ref();
+            let process = host.and_then(|host| host.process);
+            let error = life.error.as_ref().and_then(|error| serde_json::to_string(error).ok());
+            sqlx::query(
+                "INSERT INTO sessions (account, id, seq, creation_time, size, requested_minutes, model, status, \
+                 lease_minutes, ready_at, ended_at, error, host, host_secret_hash, host_pid, host_birth) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+                 ON CONFLICT (account, id) DO UPDATE SET status = excluded.status, \
+                 lease_minutes = excluded.lease_minutes, ready_at = excluded.ready_at, ended_at = excluded.ended_at, \
+                 error = excluded.error, host = excluded.host, host_secret_hash = excluded.host_secret_hash, \
+                 host_pid = excluded.host_pid, host_birth = excluded.host_birth",
+            )
+            .bind(session.account.to_string())
+            .bind(session.id.as_str())
+            .bind(session.seq)
+            .bind(&session.creation_time)
+            .bind(session.size.as_str())
+            .bind(session.requested.get())
+            .bind(&session.model)
+            .bind(life.status.as_str())
+            .bind(life.lease.get())
+            .bind(life.ready_at.map(to_integer))
+            .bind(life.ended_at.map(to_integer))
+            .bind(error)
+            .bind(host.map(|host| host.id.to_string()))
+            .bind(host.map(|host| host.secret_hash.as_bytes().to_vec()))
+            .bind(process.map(|process| process.pid))
+            .bind(process.map(|process| process.birth.cast_signed()))
+            .execute(&mut *transaction)
+            .await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    /// The session of that name, live or ended.
+    pub(crate) async fn session(
+        &self,
+        account: AccountId,
+        id: &SessionId,
+    ) -> Result<Option<StoredSession>, StoreError> {
+        sqlx::query("SELECT * FROM sessions WHERE account = ? AND id = ?")
+            .bind(account.to_string())
+            .bind(id.as_str())
+            .fetch_optional(&self.pool)
+            .await?
+            .as_ref()
+            .map(session_of)
+            .transpose()
+    }
+
+    /// The sessions that had not ended, oldest first.
+    pub(crate) async fn live_sessions(&self) -> Result<Vec<StoredSession>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM sessions WHERE ended_at IS NULL ORDER BY seq")
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter().map(session_of).collect()
+    }
+
+    /// The highest `seq` in use.
+    pub(crate) async fn last_seq(&self) -> Result<i64, StoreError> {
+        Ok(sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM sessions").fetch_one(&self.pool).await?)
+    }
+
+    /// Forgets sessions that ended before `before`.
+    pub(crate) async fn forget_ended(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let mut transaction = self.begin().await?;
+        let done = sqlx::query("DELETE FROM sessions WHERE ended_at < ?")
+            .bind(to_integer(before))
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(done.rows_affected())
+    }
+
+    pub(crate) async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
+        sqlx::query("SELECT * FROM accounts WHERE id = ?")
+            .bind(id.to_string())
+            .fetch_optional(&self.pool)
+            .await?
+            .as_ref()
+            .map(account_of)
+            .transpose()
+    }
+
+    /// All accounts, oldest first.
+    pub(crate) async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+        let rows =
+            sqlx::query("SELECT * FROM accounts ORDER BY created_at, id").fetch_all(&self.pool).await?;
+        rows.iter().map(account_of).collect()
+    }
+
+    pub(crate) async fn put_account(&self, account: &Account, now: Timestamp) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        sqlx::query(
+            "INSERT INTO accounts (id, name, primary_key, secondary_key, created_at) VALUES (?, ?, ?, ?, ?) \
+             ON CONFLICT (id) DO UPDATE SET name = excluded.name, primary_key = excluded.primary_key, \
+             secondary_key = excluded.secondary_key",
+        )
+        .bind(account.id.to_string())
+        .bind(&account.name)
+        .bind(&account.primary_key)
+        .bind(&account.secondary_key)
+        .bind(to_integer(now))
+        .execute(&mut *transaction)
+        .await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// The keys that sign access tokens, newest first.
+    pub(crate) async fn signing_keys(&self) -> Result<Vec<StoredSigningKey>, StoreError> {
+        let rows = sqlx::query("SELECT id, pkcs8 FROM signing_keys ORDER BY created_at DESC, id")
+            .fetch_all(&self.pool)
+            .await?;
+        rows.iter()
+            .map(|row| Ok(StoredSigningKey { id: row.try_get("id")?, pkcs8: row.try_get("pkcs8")? }))
+            .collect()
+    }
+
+    pub(crate) async fn add_signing_key(
+        &self,
+        key: &StoredSigningKey,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        sqlx::query("INSERT INTO signing_keys (id, pkcs8, created_at) VALUES (?, ?, ?)")
+            .bind(&key.id)
+            .bind(&key.pkcs8)
+            .bind(to_integer(now))
+            .execute(&mut *transaction)
+            .await?;
+        Ok(transaction.commit().await?)
+    }
+}
+
+fn to_integer(at: Timestamp) -> i64 {
+    i64::try_from(at.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn from_integer(micros: i64) -> Timestamp {
+    Timestamp::from_micros(u64::try_from(micros).unwrap_or(0))
+}
+
+fn parsed<T: FromStr>(row: &SqliteRow, column: &'static str) -> Result<T, StoreError> {
+    let text: String = row.try_get(column)?;
+    text.parse().map_err(|_odd| StoreError::Impossible(column))
+}
+
+fn minutes(row: &SqliteRow, column: &'static str) -> Result<Minutes, StoreError> {
+    Minutes::new(row.try_get(column)?).map_err(|_too_long| StoreError::Impossible(column))
+}
+
+fn account_of(row: &SqliteRow) -> Result<Account, StoreError> {
+    Ok(Account {
+        id: parsed(row, "id")?,
+        name: row.try_get("name")?,
+        primary_key: row.try_get("primary_key")?,
+        secondary_key: row.try_get("secondary_key")?,
+    })
+}
+
+fn session_of(row: &SqliteRow) -> Result<StoredSession, StoreError> {
+    let size: String = row.try_get("size")?;
+    let status: String = row.try_get("status")?;
+    let error: Option<String> = row.try_get("error")?;
+    let error: Option<Error> = error
+        .map(|json| serde_json::from_str(&json))
+        .transpose()
+        .map_err(|_odd| StoreError::Impossible("error"))?;
+    let secret_hash: Option<Vec<u8>> = row.try_get("host_secret_hash")?;
+    let host = secret_hash.as_deref().and_then(SecretHash::from_bytes);
+    let host = host
+        .map(|secret_hash| {
+            let pid: Option<u32> = row.try_get("host_pid")?;
+            let birth: Option<i64> = row.try_get("host_birth")?;
+            let process = pid.zip(birth).map(|(pid, birth)| Process { pid, birth: birth.cast_unsigned() });
+            Ok::<_, StoreError>(StoredHost { id: parsed(row, "host")?, secret_hash, process })
+        })
+        .transpose()?;
+    let status = [
+        SessionStatus::Starting,
+        SessionStatus::Ready,
+        SessionStatus::Stopped,
+        SessionStatus::Expired,
+        SessionStatus::Error,
+    ]
+    .into_iter()
+    .find(|candidate| candidate.as_str() == status)
+    .ok_or(StoreError::Impossible("status"))?;
+    Ok(StoredSession {
+        account: parsed(row, "account")?,
+        id: parsed(row, "id")?,
+        seq: row.try_get("seq")?,
+        creation_time: row.try_get("creation_time")?,
+        size: SessionSize::parse(&size).ok_or(StoreError::Impossible("size"))?,
+        requested: minutes(row, "requested_minutes")?,
+        model: row.try_get("model")?,
+        life: Snapshot {
+            status,
+            lease: minutes(row, "lease_minutes")?,
+            ready_at: row.try_get::<Option<i64>, _>("ready_at")?.map(from_integer),
+            ended_at: row.try_get::<Option<i64>, _>("ended_at")?.map(from_integer),
+            error,
+        },
+        host,
+    })
+}
