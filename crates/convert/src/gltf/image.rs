@@ -69,7 +69,7 @@ pub(super) fn decode_all(
         decoded.push(match result {
             Ok(image) => Some((image, None)),
             Err(why) => {
-                warnings.say(format!("images[{}] is not shown: {why}.", job.index));
+                warnings.say(format!("images[{}] is not shown: {}.", job.index, why.trim_end_matches('.')));
                 None
             }
         });

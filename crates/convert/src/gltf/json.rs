@@ -67,6 +67,9 @@ pub(super) struct Asset {
 
 #[derive(Deserialize)]
 pub(super) struct Scene {
+    // Not needed, but a name that is no text tells that the writer is broken.
+    #[serde(default, rename = "name")]
+    _name: String,
     #[serde(default)]
     pub(super) nodes: Vec<u32>,
 }
