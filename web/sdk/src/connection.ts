@@ -4,7 +4,7 @@
  * One object lives through any number of attempts; `link` tells where it is. Every callback comes from the page's
  * event loop, never from inside a call to this object.
  */
-import type { HostMessage, ModelList, PickResult, SceneInfo, LoadProgress } from "./gen/live_pb";
+import type { Error as HostError, HostMessage, LoadProgress, ModelList, PickResult, SceneInfo } from "./gen/live_pb";
 import { SessionEnding_Reason } from "./gen/live_pb";
 import { step, wakeAt, type Link, type Millis, type News } from "./link";
 import * as live from "./live";
@@ -19,7 +19,9 @@ export interface Listener {
   onScene?(scene: SceneInfo): void;
   onProgress?(progress: LoadProgress): void;
   onFrame?(frame: live.Frame): void;
-  /** The first picture of an attempt is on the screen. */
+  /** The host could not do what nobody here asked for, such as showing the operator's model. */
+  onHostError?(error: HostError): void;
+  /** The first picture from the page's own camera is on the screen. */
   onPicture?(): void;
 }
 
@@ -65,8 +67,20 @@ interface Peer {
   readonly input: RTCDataChannel;
   readonly rpc: Rpc;
   location: string;
-  pictured: boolean;
+  /** RTP time of the newest picture on the screen. */
+  shownRtpTime: number | undefined;
 }
+
+/** Waits for an input to be on the screen. */
+interface Mark {
+  readonly seq: number;
+  /** Of the first frame that shows the input. */
+  rtpTime: number | undefined;
+  readonly resolve: (at: Millis) => void;
+}
+
+/** The oldest are dropped. */
+const MAX_MARKS = 64;
 
 export class Connection {
   readonly rest: RestClient;
@@ -88,6 +102,7 @@ export class Connection {
   #repeats = 0;
   #shownSeq = 0;
   #lastFrame: live.Frame | undefined;
+  #marks: Mark[] = [];
 
   constructor(
     address: SessionAddress,
@@ -133,14 +148,12 @@ export class Connection {
     if (this.#stream) video.srcObject = this.#stream;
     const watch = (_now: number, metadata: VideoFrameCallbackMetadata): void => {
       video.requestVideoFrameCallback(watch);
-      if (metadata.rtpTimestamp !== undefined) {
-        this.meter.presented(metadata.expectedDisplayTime, metadata.rtpTimestamp);
-      }
-      if (this.#peer && !this.#peer.pictured) {
-        this.#peer.pictured = true;
-        this.#milestones = { ...this.#milestones, pictureAt: performance.now() };
-        this.listener.onPicture?.();
-      }
+      const { rtpTimestamp, expectedDisplayTime } = metadata;
+      if (rtpTimestamp !== undefined) this.meter.presented(expectedDisplayTime, rtpTimestamp);
+      if (!this.#peer) return;
+      // A browser that does not tell RTP times shows what arrived last, near enough.
+      this.#peer.shownRtpTime = rtpTimestamp ?? this.#lastFrame?.rtpTime;
+      this.#checkMarks();
     };
     if ("requestVideoFrameCallback" in video) video.requestVideoFrameCallback(watch);
   }
@@ -160,6 +173,14 @@ export class Connection {
       clearTimeout(this.#inputTimer);
       this.#inputTimer = setTimeout(() => this.#sendInput(), wait);
     }
+  }
+
+  /** Resolves when a picture made with the input `seq` (or a newer one) is on the screen, with the time. */
+  whenShown(seq = this.#seq): Promise<Millis> {
+    return new Promise((resolve) => {
+      this.#marks.push({ seq, rtpTime: undefined, resolve });
+      if (this.#marks.length > MAX_MARKS) this.#marks.shift();
+    });
   }
 
   /** Replaces the scene. The old one stays when this rejects. */
@@ -251,7 +272,7 @@ export class Connection {
   async #offer(): Promise<void> {
     const codecs = h264Codecs();
     if (typeof RTCPeerConnection === "undefined" || codecs.length === 0) {
-      const missing = typeof RTCPeerConnection === "undefined" ? "WebRTC" : "H.264 video";
+      const missing = typeof RTCPeerConnection === "undefined" ? "It has no WebRTC." : "It cannot decode H.264 video.";
       // Not from inside `#news`: the state that asked for the offer must be in place first.
       queueMicrotask(() => this.#news({ kind: "failed", problem: { reason: "unsupported", message: missing } }));
       return;
@@ -272,7 +293,7 @@ export class Connection {
       (bytes) => rpcChannel.send(bytes),
       (body) => this.#event(body),
     );
-    const peer: Peer = { pc, input, rpc, location: "", pictured: false };
+    const peer: Peer = { pc, input, rpc, location: "", shownRtpTime: undefined };
     this.#peer = peer;
     // News of a peer that was replaced is no news.
     const news = (news: News): void => {
@@ -285,6 +306,12 @@ export class Connection {
         if (!channels.every((each) => each.readyState === "open")) return;
         this.#milestones = { ...this.#milestones, connectedAt: performance.now() };
         this.#shownSeq = 0;
+        this.#lastFrame = undefined;
+        void this.whenShown((this.#seq + (this.#view ? 0 : 1)) >>> 0).then((at) => {
+          if (this.#peer !== peer) return;
+          this.#milestones = { ...this.#milestones, pictureAt: at };
+          this.listener.onPicture?.();
+        });
         news({ kind: "connected" });
         if (this.#peer !== peer) return;
         this.#ping();
@@ -352,6 +379,9 @@ export class Connection {
       case "progress":
         this.listener.onProgress?.(body.value);
         break;
+      case "error":
+        this.listener.onHostError?.(body.value);
+        break;
       case "ending":
         this.#news({ kind: "ending", reason: endingReason(body.value.reason) });
         break;
@@ -369,12 +399,29 @@ export class Connection {
       this.meter.frame(now, frame);
       if (live.isNewer(frame.inputSeq, this.#shownSeq)) this.#shownSeq = frame.inputSeq;
       // The channel is unordered.
-      if (this.#lastFrame && this.#peer?.pictured && live.isNewer(this.#lastFrame.frameId, frame.frameId)) return;
+      if (this.#lastFrame && live.isNewer(this.#lastFrame.frameId, frame.frameId)) return;
       this.#lastFrame = frame;
+      for (const mark of this.#marks) {
+        if (mark.rtpTime === undefined && !live.isNewer(mark.seq, frame.inputSeq)) mark.rtpTime = frame.rtpTime;
+      }
+      this.#checkMarks();
       this.listener.onFrame?.(frame);
     } catch (error) {
       console.warn("belvedere: bad message on frame:", error);
     }
+  }
+
+  #checkMarks(): void {
+    const shown = this.#peer?.shownRtpTime;
+    // Without a way to learn what is on the screen, arrival has to do.
+    const blind = this.#video !== undefined && !("requestVideoFrameCallback" in this.#video);
+    const now = performance.now();
+    this.#marks = this.#marks.filter(({ rtpTime, resolve }) => {
+      if (rtpTime === undefined) return true;
+      if (!blind && (shown === undefined || live.isNewer(rtpTime, shown))) return true;
+      resolve(now);
+      return false;
+    });
   }
 
   #sendInput(): void {

@@ -16,7 +16,7 @@ import {
 import { Controls } from "./controls";
 import { el, Menu, show } from "./dom";
 import { Overlay } from "./overlay";
-import { modelName, refusalTitle, wordsFor, type Words } from "./words";
+import { modelName, refusalTitle, wordsFor, wordsForOpening, type Words } from "./words";
 
 const DEMO = "builtin://demo";
 /** Larger pictures cost more than they show; the window is covered by a scaled one. */
@@ -41,8 +41,14 @@ let scene: SceneInfo | undefined;
 let bounds: Bounds | undefined;
 /** What is being loaded, if anything. */
 let loading: string | undefined;
-/** The model that the link asks for has been asked for. */
-let asked = false;
+/** What the person chose, here or by the link; outlives a reconnect. */
+let chosen = query.get("model") ?? undefined;
+/** The host's scene at the start of this connection is known. */
+let greeted = false;
+/** The model that the camera was set for. */
+let framed = "";
+/** When the first model was on the screen. */
+let modelAt: number | undefined;
 let pixels = { width: 1280, height: 720 };
 
 /* The camera and the size of the picture */
@@ -120,7 +126,13 @@ async function pick(x: number, y: number): Promise<void> {
 
 const connection = new Connection(
   address,
-  { onLink, onScene, onProgress, onPicture: () => (body.dataset["picture"] = "") },
+  {
+    onLink,
+    onScene,
+    onProgress,
+    onHostError: ({ message }) => toast("The session’s model could not be shown", message),
+    onPicture: () => (body.dataset["picture"] = ""),
+  },
   import.meta.env.DEV && query.has("mock") ? (await import("./mock")).mockFetch(query) : undefined,
 );
 connection.attach(video);
@@ -130,10 +142,13 @@ function onLink(link: Link, before: Link): void {
   if (link.phase !== before.phase) {
     console.info(`belvedere: ${before.phase} → ${link.phase}${link.phase === "ended" ? ` (${link.reason})` : ""}`);
     body.dataset["phase"] = link.phase;
-    if (link.phase === "ended") {
+    if (before.phase === "live") {
       menu.close();
       setProgress(undefined);
       loading = undefined;
+      // The host forgets the scene with the client.
+      greeted = false;
+      scene = undefined;
     }
     showWords(wordsFor(link));
     if (link.phase === "live") {
@@ -146,26 +161,28 @@ function onLink(link: Link, before: Link): void {
 }
 
 function onScene(next: SceneInfo): void {
-  const before = scene;
   scene = next;
-  const { boundsMin: low, boundsMax: high } = next;
+  const { source, boundsMin: low, boundsMax: high } = next;
   bounds = low && high ? { min: [low.x, low.y, low.z], max: [high.x, high.y, high.z] } : undefined;
   controls.bounds = bounds;
   measureNow();
-  // After a reconnect the person's camera stays where it was.
-  if (!before || before.source !== next.source || before.revision !== next.revision) {
+  // The same model again, after a reconnect say: the person's camera stays where it was.
+  if (source !== "" && source !== framed) {
+    framed = source;
     controls.set(frameCamera(bounds, aspect()));
-  } else {
-    sendView();
+    void connection.whenShown().then((at) => (modelAt ??= at));
   }
-  const { name } = modelName(next.source);
+  const { name } = modelName(source);
   el("model-name").textContent = name;
-  show(el("model"), next.source !== "");
-  document.title = next.source === "" ? "Belvedere" : `${name} — Belvedere`;
-
-  const wanted = query.get("model") ?? (next.source === "" ? DEMO : next.source);
-  if (!asked && wanted !== next.source) void load(wanted);
-  asked = true;
+  show(el("model"), source !== "");
+  document.title = source === "" ? "Belvedere" : `${name} — Belvedere`;
+  if (!greeted) {
+    greeted = true;
+    // Without a wish, what the operator chose stays, be it on its way still.
+    const wanted = chosen ?? (source === "" && loading === undefined ? DEMO : source);
+    if (wanted !== "" && wanted !== source) void load(wanted);
+  }
+  if (source !== "") showWords(wordsFor(connection.link));
 }
 
 function measureNow(): void {
@@ -174,27 +191,27 @@ function measureNow(): void {
 }
 
 async function load(source: string): Promise<void> {
+  const begun = connection.link;
   loading = source;
-  setProgress(0);
+  setProgress(0, "");
   try {
-    const info = await connection.loadModel(source);
-    hideToast();
-    if (info.revision !== scene?.revision) onScene(info);
-    announce(`${modelName(info.source).name} is shown.`);
+    await connection.loadModel(source);
+    announce(`${modelName(source).name} is shown.`);
+    chosen = source;
     remember(source);
   } catch (error) {
     // Another load took its place, or the connection is gone and says so itself.
-    const quiet = error instanceof RpcError && (error.code === "Superseded" || error.reason === "closed");
-    if (!quiet) {
-      const code = error instanceof RpcError ? error.code : "";
-      toast(refusalTitle(code, source), error instanceof Error ? error.message : String(error));
-      // A link to a model that cannot be shown still shows something.
-      if (scene?.source === "" && source !== DEMO) void load(DEMO);
-    }
+    if (error instanceof RpcError && (error.code === "Superseded" || error.reason === "closed")) return;
+    const code = error instanceof RpcError ? error.code : "";
+    toast(refusalTitle(code, source), error instanceof Error ? error.message : String(error));
+    // A link to a model that cannot be shown still shows something.
+    if (scene?.source === "" && source !== DEMO && begun.phase === "live") void load(DEMO);
+    if (chosen === source) chosen = undefined;
   } finally {
     if (loading === source) {
       loading = undefined;
       setProgress(undefined);
+      showWords(wordsFor(connection.link));
     }
   }
 }
@@ -208,18 +225,21 @@ function remember(source: string): void {
 }
 
 function onProgress({ source, fraction, stage: doing }: LoadProgress): void {
-  if (loading === undefined) loading = source;
-  setProgress(fraction);
-  if (fraction >= 1) setProgress(undefined);
-  el("progress").setAttribute("aria-valuetext", doing);
+  loading ??= source;
+  setProgress(fraction < 1 ? fraction : undefined, doing);
 }
 
-function setProgress(fraction: number | undefined): void {
+function setProgress(fraction: number | undefined, doing = ""): void {
   const bar = el("progress");
   show(bar, fraction !== undefined);
   if (fraction === undefined) return;
   bar.setAttribute("aria-valuenow", String(Math.round(fraction * 100)));
+  bar.setAttribute("aria-valuetext", doing);
   bar.style.setProperty("--done", String(Math.max(0.02, Math.min(1, fraction))));
+  // With nothing to look at, say what is going on; over an older picture the bar is enough.
+  if (loading !== undefined && !scene?.source && connection.link.phase === "live") {
+    showWords(wordsForOpening(loading, doing));
+  }
 }
 
 /* Words */
@@ -228,7 +248,10 @@ function showWords(words: Words | undefined): void {
   const card = el("card");
   // A busy card appears late by its animation: quick connects show none.
   show(card, words !== undefined);
-  if (!words) return;
+  if (!words) {
+    spoken = "";
+    return;
+  }
   card.toggleAttribute("data-busy", words.busy === true);
   el("card-title").textContent = words.title;
   el("card-text").textContent = words.text;
@@ -243,9 +266,13 @@ function showWords(words: Words | undefined): void {
   action.onclick = words.action === "retry" ? () => connection.start() : askForSession;
   other.textContent = "Another session";
   other.onclick = askForSession;
-  announce([words.title, words.text, words.detail].filter((part) => part).join(". "));
+  if (words.title !== spoken) announce([words.title, words.text, words.detail].filter((part) => part).join(". "));
+  spoken = words.title;
   if (words.action !== undefined) action.focus({ preventScroll: true });
 }
+
+/** The title that was read out last; what changes below it need not be. */
+let spoken = "";
 
 function announce(text: string): void {
   el("announce").textContent = text;
@@ -331,9 +358,14 @@ function toggleModels(opener: HTMLElement): void {
     const { sources } = await connection.listModels();
     return sources.map((source) => {
       const { name, folder } = modelName(source);
-      return { label: name, note: folder, checked: source === scene?.source, choose: () => void load(source) };
+      return { label: name, note: folder, checked: source === scene?.source, choose: () => choose(source) };
     });
   });
+}
+
+function choose(source: string): void {
+  hideToast();
+  void load(source);
 }
 
 function toggleFullScreen(): void {
@@ -431,12 +463,12 @@ window.belvedere = {
     return connection.inputSeq;
   },
   get milestones() {
-    return connection.milestones;
+    return { ...connection.milestones, modelAt };
   },
   stats: async () => ({
     ...connection.meter.summary(performance.now()),
     video: await connection.videoStatistics(),
   }),
   resetStats: () => connection.meter.reset(),
-  load,
+  load: choose,
 };

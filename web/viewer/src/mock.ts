@@ -122,6 +122,7 @@ async function answer(offer: string): Promise<string> {
     if (canvas.width !== input.width || canvas.height !== input.height) Object.assign(canvas, { width: input.width, height: input.height });
     const began = performance.now();
     draw(context, input.camera);
+    newest = input.camera;
     frameId += 1;
     const renderUs = Math.round((performance.now() - began) * 1000);
     const { camera, width, height } = input;
@@ -173,7 +174,13 @@ async function answer(offer: string): Promise<string> {
     }
   };
 
-  for (const track of stream.getTracks()) pc.addTrack(track, stream);
+  for (const track of stream.getTracks()) {
+    track.contentHint = "detail";
+    pc.addTrack(track, stream);
+  }
+  // The encoder of a call sharpens only while frames come.
+  let newest: Camera | undefined;
+  setInterval(() => newest && draw(context, newest), 100);
   pc.ondatachannel = ({ channel }) => {
     channel.binaryType = "arraybuffer";
     channels[channel.label] = channel;

@@ -27,10 +27,18 @@ export function wordsFor(link: Link): Words | undefined {
       return { title: "Getting the session ready", text: "It has no host yet. This page connects as soon as it has one.", busy: true };
     case "ended": {
       const words = ENDED[link.reason];
-      return link.message === "" ? words : { ...words, detail: link.message };
+      return link.message === "" || !VERBATIM.has(link.reason) ? words : { ...words, detail: link.message };
     }
   }
 }
+
+/** While a model is loaded and there is nothing to look at yet. */
+export function wordsForOpening(source: string, stage: string): Words {
+  return { title: `Opening ${modelName(source).name}`, text: stage, busy: true };
+}
+
+/** Ends about which the other side knows more than we do; its words are shown too. */
+const VERBATIM = new Set<EndReason>(["hostFailed", "hostUnavailable", "forbidden", "noCodec", "unsupported", "other"]);
 
 const ENDED: Record<EndReason, Words> = {
   leaseExpired: {
