@@ -87,8 +87,8 @@ class SessionsBySdk(unittest.TestCase):
     def test_errors_name_what_is_wrong(self):
         negative = self.refused(lambda: self.client.begin_rendering_session("neg", "Standard", -4))
         self.assertEqual((negative.status_code, negative.error.code), (400, "BadRequest"))
-        self.assertIn("lease", negative.error.message)
-        self.assertIn("negative", negative.error.message)
+        self.assertIn("lease", negative.error.message.lower())
+        self.assertIn("negative", negative.error.message.lower())
         tiny = self.refused(lambda: self.client.begin_rendering_session("tiny", "Tiny", 4))
         self.assertEqual(tiny.error.message, "Can't specify this VM size: Tiny")
         unknown = self.refused(lambda: self.client.get_rendering_session("never-was"))
