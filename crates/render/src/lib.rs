@@ -2,9 +2,17 @@
 //!
 //! A [`RenderScene`] is built once from a [`scene::Model`]; a [`Renderer`] with its own threads turns it and a [`View`]
 //! into I420 (for the encoder), RGBA (for a still) or the point below a pixel.
+//!
+//! What this crate does not know: files, sessions, encoders, clocks.
 
+mod clusters;
+mod color;
 mod cpu;
+mod light;
+mod simd;
+mod texture;
 mod view;
 
-pub use cpu::{BuildError, Hit, REFINE_SAMPLES, RenderScene, Renderer, Stats, Yuv420};
+pub use clusters::{BuildError, RenderScene};
+pub use cpu::{Hit, REFINE_SAMPLES, Renderer, Stats, Yuv420};
 pub use view::{FRAME_FOV_Y, SIZE_MAX, SIZE_MIN, View, frame_camera};

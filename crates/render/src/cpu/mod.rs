@@ -1,56 +1,36 @@
-//! The CPU renderer.
+//! The CPU renderer: a visibility buffer by bands, shaded once per pixel.
+//!
+//! ```text
+//! frame: camera, culling, bins ─► band × n (any thread): raster ─► shade ─► bytes
+//! ```
+//! A picture depends on scene, view and sample alone: not on threads, nor on what was drawn before.
+
+mod background;
+mod band;
+mod frame;
+mod pick;
+mod pool;
+mod raster;
+mod sample;
+mod shade;
 
 use std::num::NonZeroUsize;
+use std::sync::{Mutex, PoisonError};
 
-use scene::Model;
 use scene::math::Vec3;
 
-use crate::View;
-use crate::view::Camera;
+use self::background::Background;
+use self::band::{BandOut, Bytes, Scratch, draw_band, rows_of, show_sums};
+use self::frame::{Detail, Frame, FrameBuffers};
+use self::pool::Pool;
+use crate::clusters::RenderScene;
+use crate::simd::Level;
+use crate::view::{Camera, View};
 
 /// Samples that make up a finished picture at rest.
 pub const REFINE_SAMPLES: u32 = 16;
-
-/// Why a model cannot be shown.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BuildError {
-    /// More than the renderer's ids can count.
-    #[error("the model has {got} {what}; at most {limit} can be shown")]
-    TooLarge {
-        /// Of what.
-        what: &'static str,
-        /// How many the model has.
-        got: u64,
-        /// How many are possible.
-        limit: u64,
-    },
-    /// The model breaks its own rules.
-    #[error("the model is broken")]
-    Defect(#[from] scene::Defect),
-}
-
-/// What is drawn: built once from a model, immutable, shared by threads.
-#[derive(Debug)]
-pub struct RenderScene {
-    bounds: Option<scene::Aabb>,
-}
-
-impl RenderScene {
-    /// Builds from `model`; `progress` hears 0 to 1.
-    ///
-    /// # Errors
-    /// If the model breaks its rules or is too large.
-    pub fn build(model: &Model, progress: &mut dyn FnMut(f32)) -> Result<Self, BuildError> {
-        model.check()?;
-        progress(1.0);
-        Ok(Self { bounds: model.bounds_in_world() })
-    }
-
-    /// Bounds in world space; `None` if nothing is shown.
-    pub fn bounds(&self) -> Option<scene::Aabb> {
-        self.bounds
-    }
-}
+/// Most samples of a still.
+const STILL_SAMPLES_MAX: u32 = 256;
 
 /// A picture as encoders take it: BT.709, limited range, rows from the top, strides `width` and `width.div_ceil(2)`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,6 +45,16 @@ pub struct Yuv420 {
     pub u: Vec<u8>,
     /// Red difference, as `u`.
     pub v: Vec<u8>,
+}
+
+impl Yuv420 {
+    fn resize(&mut self, width: u32, height: u32) {
+        (self.width, self.height) = (width, height);
+        let n_chroma = width.div_ceil(2) as usize * height.div_ceil(2) as usize;
+        self.y.resize(width as usize * height as usize, 0);
+        self.u.resize(n_chroma, 0);
+        self.v.resize(n_chroma, 0);
+    }
 }
 
 /// What a frame took.
@@ -89,40 +79,221 @@ pub struct Hit {
     pub node: u32,
 }
 
-/// Draws scenes.
+/// Draws scenes, with threads of its own.
 #[derive(Debug)]
-pub struct Renderer {}
+pub struct Renderer {
+    pool: Pool,
+    level: Level,
+    buffers: FrameBuffers,
+    /// By worker.
+    scratch: Vec<Mutex<Scratch>>,
+    background: Background,
+    sums: Sums,
+}
+
+/// Samples so far of a picture at rest.
+#[derive(Debug, Default)]
+struct Sums {
+    /// Of which scene and view.
+    of: Option<(u64, View)>,
+    n: u32,
+    /// Red, green, blue.
+    light: [Vec<f32>; 3],
+}
 
 impl Renderer {
-    /// A renderer with `n_threads` threads (the caller's is one of them).
-    pub fn new(_n_threads: NonZeroUsize) -> Self {
-        Self {}
+    /// A renderer with `n_threads` threads; the caller's is one of them.
+    pub fn new(n_threads: NonZeroUsize) -> Self {
+        Self::with_level(n_threads, Level::detect())
     }
 
-    /// Draws a frame in motion.
-    pub fn render(&mut self, _scene: &RenderScene, view: &View, out: &mut Yuv420) -> Stats {
+    fn with_level(n_threads: NonZeroUsize, level: Level) -> Self {
+        let pool = Pool::new(n_threads);
+        Self {
+            level,
+            buffers: FrameBuffers::default(),
+            scratch: (0..n_threads.get()).map(|_| Mutex::default()).collect(),
+            background: Background::default(),
+            sums: Sums::default(),
+            pool,
+        }
+    }
+
+    /// Draws a frame in motion into `out`, which takes the view's size.
+    pub fn render(&mut self, scene: &RenderScene, view: &View, out: &mut Yuv420) -> Stats {
         let camera = Camera::of(view, (0.0, 0.0));
-        (out.width, out.height) = (camera.width, camera.height);
-        let n = |a: u32, b: u32| a as usize * b as usize;
-        out.y = vec![180; n(camera.width, camera.height)];
-        out.u = vec![128; n(camera.width.div_ceil(2), camera.height.div_ceil(2))];
-        out.v = out.u.clone();
-        Stats { near_m: 0.1, far_m: 10.0, ..Stats::default() }
+        out.resize(camera.width, camera.height);
+        let detail = Detail { full: false, texture_bias: 0.0 };
+        self.draw(scene, camera, detail, None, Output::Video(out))
     }
 
-    /// Draws the average of samples 1 to `sample` of [`REFINE_SAMPLES`].
-    pub fn refine(&mut self, scene: &RenderScene, view: &View, _sample: u32, out: &mut Yuv420) -> Stats {
-        self.render(scene, view, out)
-    }
-
-    /// Draws the average of `n_samples` as RGBA8 sRGB, rows from the top.
-    pub fn still(&mut self, _scene: &RenderScene, view: &View, _n_samples: u32) -> Vec<u8> {
+    /// Draws the average of samples 1 to `sample` of [`REFINE_SAMPLES`], each at another place within its pixel.
+    /// Following calls with the same scene and view and the next sample take one frame each; any other call takes
+    /// `sample` frames.
+    pub fn refine(&mut self, scene: &RenderScene, view: &View, sample: u32, out: &mut Yuv420) -> Stats {
+        let sample = sample.clamp(1, REFINE_SAMPLES);
         let camera = Camera::of(view, (0.0, 0.0));
-        vec![180; camera.width as usize * camera.height as usize * 4]
+        out.resize(camera.width, camera.height);
+        let mut sums = std::mem::take(&mut self.sums);
+        if sums.of != Some((scene.id, *view)) || sums.n > sample {
+            sums.of = Some((scene.id, *view));
+            sums.n = 0;
+            let n = out.y.len();
+            for light in &mut sums.light {
+                light.clear();
+                light.resize(n, 0.0);
+            }
+        }
+        let mut stats = None;
+        while sums.n < sample {
+            sums.n += 1;
+            let last = sums.n == sample;
+            let output = if last { Output::Video(&mut *out) } else { Output::Nothing };
+            stats = Some(self.draw_sample(scene, view, sums.n, &mut sums.light, output));
+        }
+        let stats = stats.unwrap_or_else(|| {
+            self.show(&camera, sums.n, &mut sums.light, out);
+            let detail = Detail { full: true, texture_bias: 0.0 };
+            let frame = Frame::prepare(scene, camera, self.level, detail, &mut self.pool, &mut self.buffers);
+            let stats = stats_of(&frame);
+            frame.finish(&mut self.buffers);
+            stats
+        });
+        self.sums = sums;
+        stats
     }
 
-    /// The surface below pixel position (`x`, `y`), (0, 0) is the top left corner of the picture.
-    pub fn pick(&mut self, _scene: &RenderScene, _view: &View, _x: f32, _y: f32) -> Option<Hit> {
-        None
+    /// Draws the average of `n_samples` (1 to 256) as RGBA8 sRGB, rows from the top, alpha 255.
+    pub fn still(&mut self, scene: &RenderScene, view: &View, n_samples: u32) -> Vec<u8> {
+        let n_samples = n_samples.clamp(1, STILL_SAMPLES_MAX);
+        let camera = Camera::of(view, (0.0, 0.0));
+        let n = camera.width as usize * camera.height as usize;
+        let mut light = [vec![0.0; n], vec![0.0; n], vec![0.0; n]];
+        let mut rgba = vec![0; n * 4];
+        for sample in 1..=n_samples {
+            let output = if sample == n_samples { Output::Rgba(&mut rgba) } else { Output::Nothing };
+            self.draw_sample(scene, view, sample, &mut light, output);
+        }
+        rgba
     }
+
+    /// The surface below pixel position (`x`, `y`), where (0, 0) is the top left corner of the picture.
+    pub fn pick(&mut self, scene: &RenderScene, view: &View, x: f32, y: f32) -> Option<Hit> {
+        pick::pick(scene, view, x, y)
+    }
+
+    /// Adds a sample to `sums`.
+    fn draw_sample(
+        &mut self,
+        scene: &RenderScene,
+        view: &View,
+        sample: u32,
+        light: &mut [Vec<f32>; 3],
+        output: Output<'_>,
+    ) -> Stats {
+        let jitter_px = (halton(sample, 2) - 0.5, halton(sample, 3) - 0.5);
+        let camera = Camera::of(view, jitter_px);
+        // Many samples make a pixel: each may be sharper than a pixel alone could carry.
+        let detail = Detail { full: true, texture_bias: -0.75 };
+        let sums = Some((light, 1.0 / sample as f32));
+        self.draw(scene, camera, detail, sums, output)
+    }
+
+    fn draw(
+        &mut self,
+        scene: &RenderScene,
+        camera: Camera,
+        detail: Detail,
+        sums: Option<(&mut [Vec<f32>; 3], f32)>,
+        output: Output<'_>,
+    ) -> Stats {
+        if self.background.height() != camera.height as usize {
+            self.background = Background::new(camera.height);
+        }
+        let frame = Frame::prepare(scene, camera, self.level, detail, &mut self.pool, &mut self.buffers);
+        let weight = sums.as_ref().map_or(1.0, |(_, weight)| *weight);
+        let outs = cut(&camera, frame.bands.rows, sums.map(|(light, _)| light), output);
+        // Bands with more to do first, so that no thread is left alone with a large one at the end.
+        let mut order: Vec<usize> = (0..outs.len()).collect();
+        order.sort_by_key(|band| std::cmp::Reverse(frame.bands.clusters(*band).len()));
+        let (background, scratch) = (&self.background, &self.scratch);
+        self.pool.run(outs.len(), &|worker, task| {
+            let band = order[task];
+            let mut scratch = scratch[worker].lock().unwrap_or_else(PoisonError::into_inner);
+            let mut out = outs[band].lock().unwrap_or_else(PoisonError::into_inner);
+            draw_band(&frame, background, band, weight, &mut scratch, &mut out);
+        });
+        let stats = stats_of(&frame);
+        frame.finish(&mut self.buffers);
+        stats
+    }
+
+    /// Shows sums of `n` samples.
+    fn show(&mut self, camera: &Camera, n: u32, light: &mut [Vec<f32>; 3], out: &mut Yuv420) {
+        let rows = frame::rows_per_band(camera);
+        let outs = cut(camera, rows, Some(light), Output::Video(out));
+        let level = self.level;
+        self.pool.run(outs.len(), &|_, band| {
+            let (y0, n_rows) = rows_of(camera.height, rows, band);
+            let mut out = outs[band].lock().unwrap_or_else(PoisonError::into_inner);
+            show_sums(level, camera.width, y0, n_rows, 1.0 / n as f32, &mut out);
+        });
+    }
+}
+
+/// Where a whole picture goes.
+enum Output<'a> {
+    Video(&'a mut Yuv420),
+    Rgba(&'a mut [u8]),
+    Nothing,
+}
+
+/// Cuts a picture into bands, each for one thread.
+fn cut<'a>(
+    camera: &Camera,
+    rows_per_band: u32,
+    sums: Option<&'a mut [Vec<f32>; 3]>,
+    output: Output<'a>,
+) -> Vec<Mutex<BandOut<'a>>> {
+    let width = camera.width as usize;
+    let rows = rows_per_band as usize;
+    let n_bands = (camera.height as usize).div_ceil(rows);
+    let mut sums = sums.map(|sums| sums.each_mut().map(|s| s.chunks_mut(width * rows)));
+    let mut bytes: Box<dyn Iterator<Item = Bytes<'a>> + 'a> = match output {
+        Output::Video(Yuv420 { y, u, v, .. }) => {
+            // Bands have an even number of rows, so chroma is cut where luma is.
+            let chroma = width.div_ceil(2) * rows / 2;
+            let chroma = u.chunks_mut(chroma).zip(v.chunks_mut(chroma));
+            let planes = y.chunks_mut(width * rows).zip(chroma);
+            Box::new(planes.map(|(y, (u, v))| Bytes::Video { y, u, v }))
+        }
+        Output::Rgba(rgba) => Box::new(rgba.chunks_mut(width * rows * 4).map(Bytes::Rgba)),
+        Output::Nothing => Box::new(std::iter::empty()),
+    };
+    let mut band = || BandOut {
+        sums: sums.as_mut().map(|s| s.each_mut().map(|s| s.next().unwrap_or_default())),
+        bytes: bytes.next().unwrap_or(Bytes::Nothing),
+    };
+    (0..n_bands).map(|_| Mutex::new(band())).collect()
+}
+
+fn stats_of(frame: &Frame<'_>) -> Stats {
+    let count = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+    Stats {
+        triangles: count(frame.n_triangles()),
+        clusters: count(frame.visible.len() as u64),
+        near_m: frame.near,
+        far_m: frame.far,
+    }
+}
+
+/// Element `n` (from 1) of the Halton sequence (Halton, Numerische Mathematik 2, 1960), 0 to 1.
+fn halton(mut n: u32, base: u32) -> f32 {
+    let (mut out, mut digit) = (0.0, 1.0);
+    while n > 0 {
+        digit /= base as f32;
+        out += digit * (n % base) as f32;
+        n /= base;
+    }
+    out
 }

@@ -1,0 +1,86 @@
+//! What is behind everything: a soft neutral gradient, like the paper roll of a photographer.
+#![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "colours are within a byte")]
+
+use crate::color::{chroma, light_for_display, linear_from_srgb, luma};
+use crate::simd::{Float, Portable};
+
+/// sRGB colours from the top of the picture (0) to the bottom (1).
+const STOPS: [(f32, [f32; 3]); 4] = [
+    (0.0, [0.760, 0.775, 0.795]),
+    (0.46, [0.885, 0.892, 0.900]),
+    (0.62, [0.870, 0.872, 0.874]),
+    (1.0, [0.690, 0.688, 0.688]),
+];
+
+/// The background of pictures of one height.
+#[derive(Debug, Default)]
+pub(super) struct Background {
+    /// Linear light before tone mapping, by row.
+    pub(super) light: Vec<[f32; 3]>,
+    /// U and V, by pair of rows.
+    pub(super) chroma: Vec<[u8; 2]>,
+    /// Y, by row, not rounded.
+    luma: Vec<f32>,
+    /// Thresholds to add before rounding down, 8 x 8.
+    dither: [[f32; 8]; 8],
+}
+
+impl Background {
+    pub(super) fn new(height: u32) -> Self {
+        let mut out = Self { dither: dither(), ..Self::default() };
+        for row in 0..height {
+            let encoded = color((row as f32 + 0.5) / height as f32);
+            type F = <Portable as crate::simd::Isa>::F;
+            let first = |x: F| x.array()[0];
+            let light = light_for_display::<Portable>(encoded.map(|x| F::splat(linear_from_srgb(x))));
+            out.light.push(light.map(first));
+            let encoded = encoded.map(F::splat);
+            out.luma.push(first(luma::<Portable>(encoded)));
+            if row % 2 == 0 {
+                out.chroma.push(chroma::<Portable>(encoded).map(|x| (first(x) + 0.5) as u8));
+            }
+        }
+        out
+    }
+
+    pub(super) fn height(&self) -> usize {
+        self.light.len()
+    }
+
+    /// Eight pixels from `x` (a multiple of 8) of a row.
+    pub(super) fn luma(&self, row: usize, _x: usize) -> [u8; 8] {
+        let luma = self.luma[row];
+        self.dither[row % 8].map(|dither| (luma + dither) as u8)
+    }
+}
+
+/// Ordered thresholds (Bayer, "An Optimum Method for Two-Level Rendition of Continuous-Tone Pictures", ICC 1973).
+fn dither() -> [[f32; 8]; 8] {
+    std::array::from_fn(|y| {
+        std::array::from_fn(|x| {
+            let (x, y) = (x as u32, y as u32);
+            let mixed = x ^ y;
+            let bit = |v: u32, n: u32| v >> n & 1;
+            let rank = bit(mixed, 0) << 5
+                | bit(y, 0) << 4
+                | bit(mixed, 1) << 3
+                | bit(y, 1) << 2
+                | bit(mixed, 2) << 1
+                | bit(y, 2);
+            (rank as f32 + 0.5) / 64.0
+        })
+    })
+}
+
+fn color(at: f32) -> [f32; 3] {
+    let mut below = STOPS[0];
+    for above in STOPS {
+        if at <= above.0 {
+            let t = if above.0 > below.0 { (at - below.0) / (above.0 - below.0) } else { 0.0 };
+            let t = t * t * (3.0 - 2.0 * t);
+            return std::array::from_fn(|n| below.1[n] + (above.1[n] - below.1[n]) * t);
+        }
+        below = above;
+    }
+    below.1
+}

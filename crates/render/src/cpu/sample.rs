@@ -1,0 +1,172 @@
+//! Texture lookups, eight at a time: trilinear, with each wrap mode, decoded to linear light before filtering.
+
+use scene::Wrap;
+
+use crate::color::linear_decoded;
+use crate::simd::{Float, Int, Isa, vectorized};
+use crate::texture::{MipTexture, Sampled};
+
+/// Texture coordinates of eight pixels and how they change from pixel to pixel.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Coordinates {
+    pub(super) uv: [[f32; 8]; 2],
+    /// du/dx, dv/dx, du/dy, dv/dy.
+    pub(super) slopes: [[f32; 8]; 4],
+}
+
+vectorized! {
+    /// Linear RGBA of `texture` for eight pixels; `lod_bias` is added to the level.
+    pub(super) fn sample(
+        texture: &MipTexture,
+        sampled: &Sampled,
+        coordinates: &Coordinates,
+        lod_bias: f32,
+        out: &mut [[f32; 8]; 4],
+    ) = sample_lanes;
+}
+
+#[inline(always)]
+fn sample_lanes<S: Isa>(
+    texture: &MipTexture,
+    sampled: &Sampled,
+    coordinates: &Coordinates,
+    lod_bias: f32,
+    out: &mut [[f32; 8]; 4],
+) {
+    let k = S::F::splat;
+    let m = &sampled.image_from_uv;
+    let (u, v) = (S::F::load(&coordinates.uv[0]), S::F::load(&coordinates.uv[1]));
+    let s = k(m[0]).mul_add(u, k(m[1]).mul_add(v, k(m[2])));
+    let t = k(m[3]).mul_add(u, k(m[4]).mul_add(v, k(m[5])));
+    let (s, t) = (wrapped::<S>(s, sampled.wrap_u), wrapped::<S>(t, sampled.wrap_v));
+
+    let rho_squared = rho_squared::<S>(texture, m, coordinates);
+    // log2 of a float: its bits, read as an integer, are nearly linear in it.
+    let log2 = rho_squared.bits().to_float().mul_add(k(1.0 / 8_388_608.0), k(-126.942_7));
+    #[expect(clippy::cast_precision_loss, reason = "at most 16")]
+    let most = (texture.n_levels - 1) as f32;
+    let lod = log2.mul_add(k(0.5), k(lod_bias)).max(k(0.0)).min(k(most));
+
+    let mut rgba;
+    if sampled.nearest {
+        rgba = nearest::<S>(texture, lod.round_to_int(), s, t, sampled);
+    } else {
+        let level = lod.trunc_to_int();
+        let blend = lod - level.to_float();
+        rgba = bilinear::<S>(texture, level, s, t, sampled);
+        if S::F::zero().lt(blend).signs() != 0 {
+            let coarse = bilinear::<S>(texture, level + S::I::splat(1), s, t, sampled);
+            for channel in 0..4 {
+                rgba[channel] = rgba[channel].mix(coarse[channel], blend);
+            }
+        }
+    }
+    for channel in 0..4 {
+        rgba[channel].store(&mut out[channel]);
+    }
+}
+
+/// Square of how many texels of the full image a pixel spans, at least a tiny number.
+#[inline(always)]
+fn rho_squared<S: Isa>(texture: &MipTexture, m: &[f32; 6], coordinates: &Coordinates) -> S::F {
+    let k = S::F::splat;
+    #[expect(clippy::cast_precision_loss, reason = "at most 2^15")]
+    let (width, height) = (texture.width as f32, texture.height as f32);
+    let [ux, vx, uy, vy] = [0, 1, 2, 3].map(|n: usize| S::F::load(&coordinates.slopes[n]));
+    let sx = k(m[0] * width).mul_add(ux, k(m[1] * width) * vx);
+    let tx = k(m[3] * height).mul_add(ux, k(m[4] * height) * vx);
+    let sy = k(m[0] * width).mul_add(uy, k(m[1] * width) * vy);
+    let ty = k(m[3] * height).mul_add(uy, k(m[4] * height) * vy);
+    let x = sx.mul_add(sx, tx * tx);
+    let y = sy.mul_add(sy, ty * ty);
+    // The longer axis avoids shimmering at grazing angles but blurs; a little of the shorter one is a fair middle.
+    let (long, short) = (x.max(y), x.min(y));
+    long.mul_add(k(0.7), short * k(0.3)).max(k(1e-12)).min(k(1e12))
+}
+
+/// Into 0..=1. What is not a number ends up somewhere in it.
+#[inline(always)]
+fn wrapped<S: Isa>(x: S::F, wrap: Wrap) -> S::F {
+    let k = S::F::splat;
+    let x = match wrap {
+        Wrap::Repeat => x - x.floor(),
+        Wrap::Mirror => k(1.0) - (k(1.0) - (x - k(2.0) * (x * k(0.5)).floor())).abs(),
+        Wrap::Clamp => x,
+    };
+    x.clamp01()
+}
+
+#[inline(always)]
+fn nearest<S: Isa>(texture: &MipTexture, level: S::I, s: S::F, t: S::F, _sampled: &Sampled) -> [S::F; 4] {
+    let size = Size::<S>::of(texture, level);
+    let one = S::I::splat(1);
+    let x = (s * size.width.to_float()).trunc_to_int().min(size.width - one);
+    let y = (t * size.height.to_float()).trunc_to_int().min(size.height - one);
+    texel::<S>(texture, size.offset + y * size.width + x)
+}
+
+#[inline(always)]
+fn bilinear<S: Isa>(texture: &MipTexture, level: S::I, s: S::F, t: S::F, sampled: &Sampled) -> [S::F; 4] {
+    let size = Size::<S>::of(texture, level);
+    let (x0, x1, fx) = neighbours::<S>(s, size.width, sampled.wrap_u);
+    let (y0, y1, fy) = neighbours::<S>(t, size.height, sampled.wrap_v);
+    let (row0, row1) = (size.offset + y0 * size.width, size.offset + y1 * size.width);
+    let a = texel::<S>(texture, row0 + x0);
+    let b = texel::<S>(texture, row0 + x1);
+    let c = texel::<S>(texture, row1 + x0);
+    let d = texel::<S>(texture, row1 + x1);
+    let mut out = a;
+    for channel in 0..4 {
+        out[channel] = a[channel].mix(b[channel], fx).mix(c[channel].mix(d[channel], fx), fy);
+    }
+    out
+}
+
+/// The two texels on either side along an axis, and how far the place is from the first to the second.
+#[inline(always)]
+fn neighbours<S: Isa>(x: S::F, size: S::I, wrap: Wrap) -> (S::I, S::I, S::F) {
+    let (zero, one) = (S::I::splat(0), S::I::splat(1));
+    let place = x.mul_add(size.to_float(), S::F::splat(-0.5));
+    let floor = place.floor();
+    let (first, last) = (floor.trunc_to_int(), size - one);
+    let second = first + one;
+    let (first, second) = if wrap == Wrap::Repeat {
+        (S::I::select(first, last, first), S::I::select(second.gt(last), zero, second))
+    } else {
+        (first, second)
+    };
+    (first.max(zero).min(last), second.max(zero).min(last), place - floor)
+}
+
+struct Size<S: Isa> {
+    offset: S::I,
+    width: S::I,
+    height: S::I,
+}
+
+impl<S: Isa> Size<S> {
+    #[inline(always)]
+    fn of(texture: &MipTexture, level: S::I) -> Self {
+        Self {
+            offset: S::I::lookup(&texture.offsets, level),
+            width: S::I::lookup(&texture.widths, level),
+            height: S::I::lookup(&texture.heights, level),
+        }
+    }
+}
+
+#[inline(always)]
+fn texel<S: Isa>(texture: &MipTexture, at: S::I) -> [S::F; 4] {
+    let packed = S::I::gather(&texture.texels, at);
+    let byte = S::I::splat(255);
+    let unit = S::F::splat(1.0 / 255.0);
+    let r = (packed & byte).to_float() * unit;
+    let g = (packed.shr::<8>() & byte).to_float() * unit;
+    let b = (packed.shr::<16>() & byte).to_float() * unit;
+    let a = packed.shr::<24>().to_float() * unit;
+    if texture.srgb {
+        [linear_decoded::<S>(r), linear_decoded::<S>(g), linear_decoded::<S>(b), a]
+    } else {
+        [r, g, b, a]
+    }
+}

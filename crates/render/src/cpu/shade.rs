@@ -1,0 +1,596 @@
+//! Ids become light: eight pixels at a time, in groups that show the same instance and so the same material.
+//!
+//! What a triangle looks like at a pixel is computed from scratch: where the pixel's ray meets the triangle in mesh
+//! space, the vertices' attributes there and how they change to the next pixel. glTF 2.0, appendix B, lit by an
+//! environment alone:
+//! - diffuse: irradiance (see [`crate::light`]) times albedo;
+//! - specular: split sum with the fit of Karis ("Physically Based Shading on Mobile", 2014), and the energy that bounces
+//!   more than once (Fdez-Agüera, "A Multiple-Scattering Microfacet Model for Real-Time Image-based Lighting", JCGT 8(1),
+//!   2019, by its single-colour approximation).
+
+use scene::math::Vec3;
+
+use super::frame::{Frame, Id, Placed};
+use super::sample::{Coordinates, sample};
+use crate::clusters::Vertex;
+use crate::color::light_for_display;
+use crate::light::{Environment, LEVELS};
+use crate::simd::{Float, Int, Isa, vectorized};
+use crate::texture::{Sampled, ShadedMaterial};
+
+/// Reflectance of dielectrics at normal incidence.
+const F0: f32 = 0.04;
+/// Below this roughness highlights would alias; the first levels of the reflections are finer than pixels.
+const ROUGHNESS_MIN: f32 = 0.03;
+
+vectorized! {
+    /// Linear light (before tone mapping) and alpha of eight ids at pixel positions `x`, `y`, where (0, 0) is the centre
+    /// of the top left pixel. Lanes with [`super::frame::NOTHING`] are left as they are.
+    pub(super) fn shade(
+        frame: &Frame<'_>,
+        ids: &[Id; 8],
+        x: &[f32; 8],
+        y: &[f32; 8],
+        out: &mut [[f32; 8]; 4],
+    ) = shade_lanes;
+}
+
+vectorized! {
+    /// Alpha alone.
+    pub(super) fn shade_alpha(
+        frame: &Frame<'_>,
+        ids: &[Id; 8],
+        x: &[f32; 8],
+        y: &[f32; 8],
+        out: &mut [f32; 8],
+    ) = shade_alpha_lanes;
+}
+
+/// Three components, eight of each.
+type V3<S> = [<S as Isa>::F; 3];
+
+#[inline(always)]
+fn splat3<S: Isa>(v: Vec3) -> V3<S> {
+    [S::F::splat(v.x), S::F::splat(v.y), S::F::splat(v.z)]
+}
+#[inline(always)]
+fn dot<S: Isa>(a: V3<S>, b: V3<S>) -> S::F {
+    a[0].mul_add(b[0], a[1].mul_add(b[1], a[2] * b[2]))
+}
+#[inline(always)]
+fn cross<S: Isa>(a: V3<S>, b: V3<S>) -> V3<S> {
+    [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
+}
+#[inline(always)]
+fn sub<S: Isa>(a: V3<S>, b: V3<S>) -> V3<S> {
+    [a[0] - b[0], a[1] - b[1], a[2] - b[2]]
+}
+#[inline(always)]
+fn scaled<S: Isa>(a: V3<S>, t: S::F) -> V3<S> {
+    [a[0] * t, a[1] * t, a[2] * t]
+}
+/// `a + b * t`.
+#[inline(always)]
+fn along<S: Isa>(a: V3<S>, b: V3<S>, t: S::F) -> V3<S> {
+    [b[0].mul_add(t, a[0]), b[1].mul_add(t, a[1]), b[2].mul_add(t, a[2])]
+}
+#[inline(always)]
+fn normalized<S: Isa>(a: V3<S>) -> V3<S> {
+    let length = dot::<S>(a, a).max(S::F::splat(1e-30)).sqrt();
+    scaled::<S>(a, S::F::splat(1.0) / length)
+}
+#[inline(always)]
+fn transformed<S: Isa>(m: &[Vec3; 3], v: V3<S>) -> V3<S> {
+    let first = scaled::<S>(splat3::<S>(m[0]), v[0]);
+    along::<S>(along::<S>(first, splat3::<S>(m[1]), v[1]), splat3::<S>(m[2]), v[2])
+}
+
+/// Lanes that show one instance.
+struct Group<'a> {
+    /// Bit per lane.
+    lanes: u32,
+    placed: &'a Placed,
+    material: &'a ShadedMaterial,
+    mirrored: bool,
+    /// Vertices by corner, then lane. Lanes outside the group repeat one of it.
+    vertices: [[&'a Vertex; 8]; 3],
+    /// Second texture coordinates by corner, u and v, lane.
+    uv1: [[[f32; 8]; 2]; 3],
+}
+
+impl<'a> Group<'a> {
+    /// The group of the lowest lane of `left` (which is not 0).
+    #[inline(always)]
+    fn next(frame: &'a Frame<'_>, ids: &[Id; 8], left: u32) -> Self {
+        let scene = frame.scene;
+        let first = left.trailing_zeros() as usize & 7;
+        let instance = frame.visible[(ids[first] >> 7) as usize].instance;
+        let material = {
+            let geometry = &scene.geometries[scene.instances[instance as usize].geometry as usize];
+            &scene.materials[geometry.material as usize]
+        };
+        let vertices = &scene.clusters.vertices;
+        let mut group = Self {
+            lanes: 0,
+            placed: &frame.placed[instance as usize],
+            material,
+            mirrored: scene.instances[instance as usize].mirrored,
+            vertices: [[&vertices[0]; 8]; 3],
+            uv1: [[[0.0; 8]; 2]; 3],
+        };
+        let with_uv1 = material.uses_uv1();
+        for lane in 0..8 {
+            let mut id = ids[first];
+            if left >> lane & 1 == 1 && frame.visible[(ids[lane] >> 7) as usize].instance == instance {
+                id = ids[lane];
+                group.lanes |= 1 << lane;
+            }
+            let cluster = &scene.clusters.clusters[frame.visible[(id >> 7) as usize].cluster as usize];
+            let block = &scene.clusters.triangles[cluster.triangles_at as usize + (id as usize >> 3 & 15)];
+            let packed = block[id as usize & 7];
+            for corner in 0..3 {
+                let at = (packed >> (corner * 8) & 63) as usize;
+                group.vertices[corner][lane] = &vertices[cluster.vertices_at as usize + at];
+                if with_uv1 && cluster.uv1_at != u32::MAX {
+                    let uv = scene.clusters.uv1[cluster.uv1_at as usize + at];
+                    group.uv1[corner][0][lane] = uv[0];
+                    group.uv1[corner][1][lane] = uv[1];
+                }
+            }
+        }
+        group
+    }
+}
+
+/// Where eight rays meet their triangles.
+struct Surface<S: Isa> {
+    /// By corner: position and so on, each eight lanes.
+    fields: [[S::I; 8]; 3],
+    /// Weights of corners 1 and 2.
+    weights: [S::F; 2],
+    /// The triangle faces away.
+    back: S::I,
+    /// How the weights change to the right and down: of corner 1, of corner 2.
+    weights_right: [S::F; 2],
+    weights_down: [S::F; 2],
+}
+
+impl<S: Isa> Surface<S> {
+    #[inline(always)]
+    fn of(group: &Group<'_>, x: S::F, y: S::F) -> Self {
+        let k = S::F::splat;
+        let fields = [
+            S::I::transpose(group.vertices[0]),
+            S::I::transpose(group.vertices[1]),
+            S::I::transpose(group.vertices[2]),
+        ];
+        let position =
+            |n: usize| [fields[n][0].float_bits(), fields[n][1].float_bits(), fields[n][2].float_bits()];
+        let (a, b, c) = (position(0), position(1), position(2));
+        let placed = group.placed;
+        let (right, down) = (splat3::<S>(placed.ray_x), splat3::<S>(placed.ray_y));
+        let ray = along::<S>(along::<S>(splat3::<S>(placed.ray), right, x), down, y);
+        let to_eye = sub::<S>(splat3::<S>(placed.eye), a);
+        let (e1, e2) = (sub::<S>(b, a), sub::<S>(c, a));
+        let normal = cross::<S>(e1, e2);
+        // Each weight is a quotient of two functions that are linear in the ray.
+        let (for1, for2) = (cross::<S>(to_eye, e2), cross::<S>(e1, to_eye));
+        let across = dot::<S>(ray, normal);
+        let back = k(0.0).lt(across);
+        let safe = S::F::select(across.abs().lt(k(1e-37)), k(1e-37), across);
+        let inverse = k(1.0) / safe;
+        let w1 = dot::<S>(ray, for1) * inverse;
+        let w2 = dot::<S>(ray, for2) * inverse;
+        let slopes = |step: V3<S>| {
+            let change = dot::<S>(step, normal);
+            let s1 = (dot::<S>(step, for1) - w1 * change) * inverse;
+            let s2 = (dot::<S>(step, for2) - w2 * change) * inverse;
+            [s1, s2]
+        };
+        let (weights_right, weights_down) = (slopes(right), slopes(down));
+        // Rounding may place the point just outside of the triangle.
+        let w1 = w1.clamp01();
+        let w2 = w2.max(k(0.0)).min(k(1.0) - w1);
+        Self { fields, weights: [w1, w2], back, weights_right, weights_down }
+    }
+
+    #[inline(always)]
+    fn blend(&self, at: [S::F; 3]) -> S::F {
+        let [w1, w2] = self.weights;
+        (at[1] - at[0]).mul_add(w1, (at[2] - at[0]).mul_add(w2, at[0]))
+    }
+
+    #[inline(always)]
+    fn coordinates(&self, u: [S::F; 3], v: [S::F; 3]) -> Coordinates {
+        let mut out = Coordinates::default();
+        for (n, at) in [u, v].into_iter().enumerate() {
+            self.blend(at).store(&mut out.uv[n]);
+            let (d1, d2) = (at[1] - at[0], at[2] - at[0]);
+            d1.mul_add(self.weights_right[0], d2 * self.weights_right[1]).store(&mut out.slopes[n]);
+            d1.mul_add(self.weights_down[0], d2 * self.weights_down[1]).store(&mut out.slopes[2 + n]);
+        }
+        out
+    }
+
+    /// First and second texture coordinates.
+    #[inline(always)]
+    fn texture_coordinates(&self, group: &Group<'_>) -> [Coordinates; 2] {
+        let f = &self.fields;
+        let u = [f[0][4].float_bits(), f[1][4].float_bits(), f[2][4].float_bits()];
+        let v = [f[0][5].float_bits(), f[1][5].float_bits(), f[2][5].float_bits()];
+        let first = self.coordinates(u, v);
+        if !group.material.uses_uv1() {
+            return [first, first];
+        }
+        let load = |n: usize| {
+            [S::F::load(&group.uv1[0][n]), S::F::load(&group.uv1[1][n]), S::F::load(&group.uv1[2][n])]
+        };
+        [first, self.coordinates(load(0), load(1))]
+    }
+
+    /// Vertex colour, linear RGBA.
+    #[inline(always)]
+    fn color(&self) -> [S::F; 4] {
+        let f = &self.fields;
+        let white = f[0][7] & f[1][7] & f[2][7];
+        let one = S::F::splat(1.0);
+        if white.eq(S::I::splat(-1)).signs() == 0xff {
+            return [one; 4];
+        }
+        let byte = S::I::splat(255);
+        let unit = S::F::splat(1.0 / 255.0);
+        let r = self.blend([
+            (f[0][7] & byte).to_float(),
+            (f[1][7] & byte).to_float(),
+            (f[2][7] & byte).to_float(),
+        ]);
+        let g = self.blend([
+            (f[0][7].shr::<8>() & byte).to_float(),
+            (f[1][7].shr::<8>() & byte).to_float(),
+            (f[2][7].shr::<8>() & byte).to_float(),
+        ]);
+        let b = self.blend([
+            (f[0][7].shr::<16>() & byte).to_float(),
+            (f[1][7].shr::<16>() & byte).to_float(),
+            (f[2][7].shr::<16>() & byte).to_float(),
+        ]);
+        let a = self.blend([
+            f[0][7].shr::<24>().to_float(),
+            f[1][7].shr::<24>().to_float(),
+            f[2][7].shr::<24>().to_float(),
+        ]);
+        [r * unit, g * unit, b * unit, a * unit]
+    }
+
+    #[inline(always)]
+    fn blend3(&self, at: [V3<S>; 3]) -> V3<S> {
+        [
+            self.blend([at[0][0], at[1][0], at[2][0]]),
+            self.blend([at[0][1], at[1][1], at[2][1]]),
+            self.blend([at[0][2], at[1][2], at[2][2]]),
+        ]
+    }
+
+    /// In mesh space, about unit length.
+    #[inline(always)]
+    fn normal(&self) -> V3<S> {
+        let f = &self.fields;
+        let decode = |packed: S::I| {
+            let x = packed.shl::<16>().sar::<16>();
+            octahedral::<S>(x, packed.sar::<16>(), 32767.0)
+        };
+        self.blend3([decode(f[0][3]), decode(f[1][3]), decode(f[2][3])])
+    }
+
+    /// In mesh space, and the bitangent's sign.
+    #[inline(always)]
+    fn tangent(&self) -> (V3<S>, S::F) {
+        let f = &self.fields;
+        let decode = |packed: S::I| {
+            let x = packed.shl::<16>().sar::<16>();
+            octahedral::<S>(x, packed.shl::<1>().sar::<17>().shl::<1>(), 32767.0)
+        };
+        let sign = S::F::select(f[0][6], S::F::splat(-1.0), S::F::splat(1.0));
+        (self.blend3([decode(f[0][6]), decode(f[1][6]), decode(f[2][6])]), sign)
+    }
+}
+
+/// The direction of an octahedral pair, of unit length within 0.2 %: enough for a weight.
+#[inline(always)]
+fn octahedral<S: Isa>(x: S::I, y: S::I, unit: f32) -> V3<S> {
+    let k = S::F::splat;
+    let (x, y) = (x.to_float() * k(1.0 / unit), y.to_float() * k(1.0 / unit));
+    let z = k(1.0) - x.abs() - y.abs();
+    let fold = (-z).max(k(0.0));
+    let x = x - S::F::select(x.bits(), -fold, fold);
+    let y = y - S::F::select(y.bits(), -fold, fold);
+    let squared = dot::<S>([x, y, z], [x, y, z]);
+    // The well-known estimate of 1 / sqrt and a Newton step: no division, and the same on any processor.
+    let estimate = (S::I::splat(0x5f37_59df) - squared.bits().shr::<1>()).float_bits();
+    let half = squared * k(-0.5);
+    let inverse = estimate * (half * estimate).mul_add(estimate, k(1.5));
+    [x * inverse, y * inverse, z * inverse]
+}
+
+#[inline(always)]
+fn shade_lanes<S: Isa>(
+    frame: &Frame<'_>,
+    ids: &[Id; 8],
+    x: &[f32; 8],
+    y: &[f32; 8],
+    out: &mut [[f32; 8]; 4],
+) {
+    let (x, y) = (S::F::load(x), S::F::load(y));
+    let mut left = !S::I::load_u32(ids).eq(S::I::splat(-1)).signs() & 0xff;
+    while left != 0 {
+        let group = Group::next(frame, ids, left);
+        let light = shade_group::<S>(frame, &group, x, y);
+        if group.lanes == 0xff {
+            for channel in 0..4 {
+                light[channel].store(&mut out[channel]);
+            }
+            return;
+        }
+        let lanes = mask::<S>(group.lanes);
+        for channel in 0..4 {
+            let before = S::F::load(&out[channel]);
+            S::F::select(lanes, light[channel], before).store(&mut out[channel]);
+        }
+        left &= !group.lanes;
+    }
+}
+
+#[inline(always)]
+fn shade_alpha_lanes<S: Isa>(
+    frame: &Frame<'_>,
+    ids: &[Id; 8],
+    x: &[f32; 8],
+    y: &[f32; 8],
+    out: &mut [f32; 8],
+) {
+    let (x, y) = (S::F::load(x), S::F::load(y));
+    let mut left = !S::I::load_u32(ids).eq(S::I::splat(-1)).signs() & 0xff;
+    while left != 0 {
+        let group = Group::next(frame, ids, left);
+        let surface = Surface::<S>::of(&group, x, y);
+        let uvs = surface.texture_coordinates(&group);
+        let [_, _, _, alpha] = base_color::<S>(frame, &group, &surface, &uvs);
+        let before = S::F::load(out);
+        S::F::select(mask::<S>(group.lanes), alpha, before).store(out);
+        left &= !group.lanes;
+    }
+}
+
+/// Lanes from bits.
+#[inline(always)]
+#[expect(clippy::cast_possible_wrap, reason = "eight bits")]
+fn mask<S: Isa>(bits: u32) -> S::I {
+    let bit = S::I::load(&[1, 2, 4, 8, 16, 32, 64, 128]);
+    (S::I::splat(bits as i32) & bit).eq(bit)
+}
+
+#[inline(always)]
+fn lookup<S: Isa>(frame: &Frame<'_>, sampled: &Sampled, uvs: &[Coordinates; 2]) -> [S::F; 4] {
+    let texture = &frame.scene.textures[sampled.texture as usize];
+    let mut out = [[0.0; 8]; 4];
+    let uv = &uvs[usize::from(sampled.second_uv)];
+    sample(frame.level, texture, sampled, uv, frame.lod_bias, &mut out);
+    [S::F::load(&out[0]), S::F::load(&out[1]), S::F::load(&out[2]), S::F::load(&out[3])]
+}
+
+#[inline(always)]
+fn base_color<S: Isa>(
+    frame: &Frame<'_>,
+    group: &Group<'_>,
+    surface: &Surface<S>,
+    uvs: &[Coordinates; 2],
+) -> [S::F; 4] {
+    let mut color = surface.color();
+    for channel in 0..4 {
+        color[channel] = color[channel] * S::F::splat(group.material.base_color[channel]);
+    }
+    if let Some(sampled) = &group.material.base_color_texture {
+        let texel = lookup::<S>(frame, sampled, uvs);
+        for channel in 0..4 {
+            color[channel] = color[channel] * texel[channel];
+        }
+    }
+    color
+}
+
+#[inline(always)]
+fn shade_group<S: Isa>(frame: &Frame<'_>, group: &Group<'_>, x: S::F, y: S::F) -> [S::F; 4] {
+    let k = S::F::splat;
+    let material = group.material;
+    let surface = Surface::<S>::of(group, x, y);
+    let uvs =
+        if material.is_textured() { surface.texture_coordinates(group) } else { [Coordinates::default(); 2] };
+    let [red, green, blue, alpha] = base_color::<S>(frame, group, &surface, &uvs);
+    let base = [red, green, blue];
+    if material.unlit {
+        let [r, g, b] = light_for_display::<S>(base);
+        return [r, g, b, alpha];
+    }
+
+    let camera = &frame.camera;
+    let ray = camera.ray(0.0, 0.0).as_vec3();
+    let ray = along::<S>(splat3::<S>(ray), splat3::<S>(camera.right.as_vec3()), x);
+    let ray = along::<S>(ray, splat3::<S>(-camera.up.as_vec3()), y);
+    let to_eye = normalized::<S>([-ray[0], -ray[1], -ray[2]]);
+
+    let flip = S::F::select(surface.back, k(-1.0), k(1.0));
+    let mut normal = normalized::<S>(transformed::<S>(&group.placed.world_from_normal, surface.normal()));
+    if material.double_sided {
+        normal = scaled::<S>(normal, flip);
+    }
+    let smooth_normal = normal;
+    if let Some(sampled) = &material.normal_texture {
+        normal = bumped::<S>(frame, group, &surface, sampled, &uvs, normal, flip);
+    }
+
+    let mut metallic = k(material.metallic);
+    let mut roughness = k(material.roughness);
+    if let Some(sampled) = &material.metallic_roughness_texture {
+        let texel = lookup::<S>(frame, sampled, &uvs);
+        roughness = roughness * texel[1];
+        metallic = metallic * texel[2];
+    }
+    let roughness = roughness.max(k(ROUGHNESS_MIN)).min(k(1.0));
+    let mut occlusion = k(1.0);
+    if let Some(sampled) = &material.occlusion_texture {
+        // The usual case of one image for both is not looked up twice.
+        let texel = lookup::<S>(frame, sampled, &uvs);
+        occlusion = k(material.occlusion_strength).mul_add(texel[0] - k(1.0), k(1.0));
+    }
+
+    let facing = dot::<S>(normal, to_eye).max(k(0.02));
+    let reflected = along::<S>([-to_eye[0], -to_eye[1], -to_eye[2]], normal, facing * k(2.0));
+    // Bumps must not reflect what is below the surface.
+    let horizon = (dot::<S>(reflected, smooth_normal) + k(1.0)).clamp01();
+    let specular_light = reflection::<S>(frame.environment, reflected, roughness);
+    let diffuse_light = irradiance::<S>(frame.environment, normal);
+    let [scale, bias] = environment_brdf::<S>(roughness, facing);
+    let single = scale + bias;
+    let more = k(1.0) / single.max(k(0.1)) - k(1.0);
+    let specular_occlusion = occlusion * horizon * horizon;
+    let mut light = [k(0.0); 3];
+    for channel in 0..3 {
+        let f0 = k(F0).mix(base[channel], metallic);
+        let specular = f0.mul_add(scale, bias) * f0.mul_add(more, k(1.0));
+        let albedo = base[channel] * (k(1.0) - metallic) * (k(1.0) - specular);
+        let diffuse = albedo * diffuse_light[channel] * occlusion;
+        light[channel] = specular_light[channel].mul_add(specular * specular_occlusion, diffuse);
+    }
+    if material.emissive != [0.0; 3] {
+        let mut emissive = material.emissive.map(S::F::splat);
+        if let Some(sampled) = &material.emissive_texture {
+            let texel = lookup::<S>(frame, sampled, &uvs);
+            for channel in 0..3 {
+                emissive[channel] = emissive[channel] * texel[channel];
+            }
+        }
+        for channel in 0..3 {
+            light[channel] = light[channel] + emissive[channel];
+        }
+    }
+    [light[0], light[1], light[2], alpha]
+}
+
+/// The normal of a normal map.
+#[inline(always)]
+fn bumped<S: Isa>(
+    frame: &Frame<'_>,
+    group: &Group<'_>,
+    surface: &Surface<S>,
+    sampled: &Sampled,
+    uvs: &[Coordinates; 2],
+    normal: V3<S>,
+    flip: S::F,
+) -> V3<S> {
+    let k = S::F::splat;
+    let texel = lookup::<S>(frame, sampled, uvs);
+    let scale = k(group.material.normal_scale);
+    let bump = |x: S::F| x.mul_add(k(2.0), k(-1.0));
+    let (bx, by, bz) = (bump(texel[0]) * scale, bump(texel[1]) * scale, bump(texel[2]));
+    let (tangent, sign) = surface.tangent();
+    let tangent = transformed::<S>(&group.placed.world_from_tangent, tangent);
+    let tangent = along::<S>(tangent, normal, -dot::<S>(tangent, normal));
+    let tangent = normalized::<S>(tangent);
+    let sign = if group.mirrored { -sign } else { sign };
+    let mut bitangent = scaled::<S>(cross::<S>(normal, tangent), sign);
+    let mut tangent = tangent;
+    if group.material.double_sided {
+        // The normal is flipped already, and with it the bitangent.
+        tangent = scaled::<S>(tangent, flip);
+        bitangent = scaled::<S>(bitangent, k(1.0));
+    }
+    let bumped = along::<S>(along::<S>(scaled::<S>(normal, bz), tangent, bx), bitangent, by);
+    normalized::<S>(bumped)
+}
+
+/// Light that a white diffuse surface sends back.
+#[inline(always)]
+fn irradiance<S: Isa>(environment: &Environment, [x, y, z]: V3<S>) -> V3<S> {
+    let k = S::F::splat;
+    let c = &environment.irradiance;
+    let basis = [y, z, x, x * y, y * z, (z * z).mul_add(k(3.0), k(-1.0)), x * z, x.mul_add(x, -(y * y))];
+    let mut out = [k(0.0); 3];
+    for channel in 0..3 {
+        let mut sum = k(c[0][channel]);
+        for n in 0..8 {
+            sum = k(c[n + 1][channel]).mul_add(basis[n], sum);
+        }
+        out[channel] = sum.max(k(0.0));
+    }
+    out
+}
+
+/// Light from direction `d`, blurred for `roughness`.
+#[inline(always)]
+fn reflection<S: Isa>(environment: &Environment, d: V3<S>, roughness: S::F) -> V3<S> {
+    let k = S::F::splat;
+    let inverse = k(1.0) / (d[0].abs() + d[1].abs() + d[2].abs()).max(k(1e-20));
+    let (x, y, z) = (d[0] * inverse, d[1] * inverse, d[2] * inverse);
+    // Below the horizon the corners fold outwards.
+    let below = y.bits();
+    let with_sign = |v: S::F, of: S::F| S::F::select(of.bits(), -v, v);
+    let folded_x = with_sign(k(1.0) - z.abs(), x);
+    let folded_z = with_sign(k(1.0) - x.abs(), z);
+    let (u, v) = (S::F::select(below, folded_x, x), S::F::select(below, folded_z, z));
+    let (u, v) = (u.mul_add(k(0.5), k(0.5)).clamp01(), v.mul_add(k(0.5), k(0.5)).clamp01());
+    #[expect(clippy::cast_precision_loss, reason = "seven levels")]
+    let lod = roughness * k((LEVELS - 1) as f32);
+    let level = lod.trunc_to_int();
+    let blend = lod - level.to_float();
+    let fine = reflection_level::<S>(environment, level, u, v);
+    let coarse = reflection_level::<S>(environment, level + S::I::splat(1), u, v);
+    [fine[0].mix(coarse[0], blend), fine[1].mix(coarse[1], blend), fine[2].mix(coarse[2], blend)]
+}
+
+#[inline(always)]
+fn reflection_level<S: Isa>(environment: &Environment, level: S::I, u: S::F, v: S::F) -> V3<S> {
+    let k = S::F::splat;
+    let edge = S::F::lookup(&environment.edges, level);
+    let offset = S::I::lookup(&environment.offsets, level);
+    // The border shifts texel centres from .5 to 1.5, so the texel before the place is its floor here.
+    let (x, y) = (u.mul_add(edge, k(0.5)), v.mul_add(edge, k(0.5)));
+    let (x0, y0) = (x.trunc_to_int(), y.trunc_to_int());
+    let (fx, fy) = (x - x0.to_float(), y - y0.to_float());
+    let stride = edge.trunc_to_int() + S::I::splat(2);
+    let at = offset + y0 * stride + x0;
+    let one = S::I::splat(1);
+    let weights = [(k(1.0) - fx) * (k(1.0) - fy), fx * (k(1.0) - fy), (k(1.0) - fx) * fy, fx * fy];
+    let mut sum = [k(0.0); 3];
+    for (n, at) in [at, at + one, at + stride, at + stride + one].into_iter().enumerate() {
+        let texel = S::I::gather(&environment.reflections, at);
+        // RGB9E5: the exponent goes to where floats have theirs, and takes the weight along.
+        let unit = (texel.shr::<27>() + S::I::splat(127 - 24)).shl::<23>().float_bits() * weights[n];
+        let part = S::I::splat(511);
+        sum[0] = (texel & part).to_float().mul_add(unit, sum[0]);
+        sum[1] = (texel.shr::<9>() & part).to_float().mul_add(unit, sum[1]);
+        sum[2] = (texel.shr::<18>() & part).to_float().mul_add(unit, sum[2]);
+    }
+    sum
+}
+
+/// What the split sum multiplies F0 with, and what it adds.
+#[inline(always)]
+fn environment_brdf<S: Isa>(roughness: S::F, facing: S::F) -> [S::F; 2] {
+    let k = S::F::splat;
+    let x = roughness.mul_add(k(-1.0), k(1.0));
+    let y = roughness.mul_add(k(-0.0275), k(0.0425));
+    let z = roughness.mul_add(k(-0.572), k(1.04));
+    let w = roughness.mul_add(k(0.022), k(-0.04));
+    let a = (x * x).min(exp2::<S>(facing * k(-9.28))).mul_add(x, y);
+    [a.mul_add(k(-1.04), z), a.mul_add(k(1.04), w)]
+}
+
+/// 2 to the power of `x`, -20 to 0; 0.3 % off.
+#[inline(always)]
+fn exp2<S: Isa>(x: S::F) -> S::F {
+    let k = S::F::splat;
+    let floor = x.floor();
+    let rest = x - floor;
+    let power = (floor.trunc_to_int() + S::I::splat(127)).shl::<23>().float_bits();
+    power * (rest * k(0.343_7)).mul_add(rest, rest.mul_add(k(0.656_3), k(1.0)))
+}

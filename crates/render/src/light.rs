@@ -1,0 +1,347 @@
+//! The light: a photographer's studio, made up in code.
+//!
+//! A dome that is brighter above, a warm key softbox, a large cool fill, a strip for the rim and one overhead, over warm
+//! ground. From it come, once per process:
+//! - irradiance as spherical harmonics of order 2 (Ramamoorthi and Hanrahan, "An Efficient Representation for Irradiance
+//!   Environment Maps", SIGGRAPH 2001), divided by pi so that it multiplies albedo;
+//! - reflections, prefiltered by roughness with GGX (Karis, "Real Shading in Unreal Engine 4", SIGGRAPH 2013), in
+//!   octahedral maps with a border of one texel, so that filtering never sees a seam. Texels are RGB9E5.
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "directions and light are finite and small; texel indices are below 2^18"
+)]
+
+use std::sync::OnceLock;
+
+use scene::math::Vec3;
+
+/// Roughness levels: level n holds perceptual roughness n / (LEVELS - 1).
+pub(crate) const LEVELS: usize = 7;
+/// Edge of each level's map without its border.
+const EDGES: [usize; LEVELS] = [256, 96, 64, 48, 32, 32, 32];
+/// Directions per texel of a rough level. 48 leave no visible noise, as the lights have soft edges and the samples come
+/// from ever blurrier copies.
+const SAMPLES: u32 = 48;
+
+/// Light from far away, by direction.
+#[derive(Debug)]
+pub(crate) struct Environment {
+    /// Coefficients for 1, y, z, x, xy, yz, 3z²-1, xz, x²-y²; cosine lobe and 1/pi included.
+    pub(crate) irradiance: [[f32; 3]; 9],
+    /// All levels' maps, RGB9E5.
+    pub(crate) reflections: Vec<u32>,
+    /// Start of each level; padded for lookups.
+    pub(crate) offsets: [i32; 64],
+    /// Edge of each level without the border; padded for lookups.
+    pub(crate) edges: [f32; 64],
+}
+
+impl Environment {
+    /// The studio; computed at the first call.
+    pub(crate) fn studio() -> &'static Self {
+        static STUDIO: OnceLock<Environment> = OnceLock::new();
+        STUDIO.get_or_init(|| Self::of(&studio_light))
+    }
+
+    fn of(light: &dyn Fn(Vec3) -> Vec3) -> Self {
+        let mirror = Map::new(EDGES[0], light);
+        // Halvings of the mirror map: what rough reflections sample.
+        let mut chain = vec![mirror];
+        while chain[chain.len() - 1].edge > 8 {
+            chain.push(chain[chain.len() - 1].halved());
+        }
+        let irradiance = irradiance(&chain[2]);
+        let mut reflections = Vec::new();
+        let mut offsets = [0; 64];
+        let mut edges = [0.0; 64];
+        for level in 0..LEVELS {
+            let at = level;
+            offsets[at] = reflections.len() as i32;
+            edges[at] = EDGES[level] as f32;
+            if level == 0 {
+                chain[0].pack_into(&mut reflections);
+            } else {
+                let roughness = level as f32 / (LEVELS - 1) as f32;
+                let lobe = Lobe::new(roughness, chain[0].edge, chain.len());
+                Map::new(EDGES[level], &|n| lobe.filtered(n, &chain)).pack_into(&mut reflections);
+            }
+        }
+        for at in LEVELS..64 {
+            (offsets[at], edges[at]) = (offsets[LEVELS - 1], edges[LEVELS - 1]);
+        }
+        Self { irradiance, reflections, offsets, edges }
+    }
+}
+
+/// A rectangular light at infinity.
+struct Softbox {
+    toward: Vec3,
+    /// Tangents of the half angles, across and up.
+    half_size: [f32; 2],
+    /// Width of the soft edge in the same measure.
+    softness: f32,
+    light: Vec3,
+}
+
+impl Softbox {
+    fn at(yaw_deg: f32, pitch_deg: f32) -> Vec3 {
+        let (yaw, pitch) = (yaw_deg.to_radians(), pitch_deg.to_radians());
+        Vec3::new(yaw.sin() * pitch.cos(), pitch.sin(), yaw.cos() * pitch.cos())
+    }
+
+    fn toward(&self, d: Vec3) -> Vec3 {
+        let depth = d.dot(self.toward);
+        if depth <= 0.02 {
+            return Vec3::ZERO;
+        }
+        let across =
+            if self.toward.y.abs() > 0.99 { Vec3::X } else { Vec3::Y.cross(self.toward).normalize() };
+        let up = self.toward.cross(across);
+        let edge = |x: f32, half: f32| {
+            let t = ((half + self.softness - (x / depth).abs()) / (2.0 * self.softness)).clamp(0.0, 1.0);
+            t * t * (3.0 - 2.0 * t)
+        };
+        self.light * edge(d.dot(across), self.half_size[0]) * edge(d.dot(up), self.half_size[1])
+    }
+}
+
+/// Light from direction `d` (unit length), linear, about 1 on average.
+fn studio_light(d: Vec3) -> Vec3 {
+    static BOXES: OnceLock<[Softbox; 6]> = OnceLock::new();
+    let boxes = BOXES.get_or_init(|| {
+        let warm = Vec3::new(1.0, 0.955, 0.89);
+        let cool = Vec3::new(0.88, 0.945, 1.0);
+        let softbox = |yaw, pitch, half_size, softness, light| Softbox {
+            toward: Softbox::at(yaw, pitch),
+            half_size,
+            softness,
+            light,
+        };
+        [
+            // Key: left of the starting camera, high.
+            softbox(-15.0, 42.0, [0.62, 0.42], 0.10, warm * 7.5),
+            // Fill: right of it, low and broad.
+            softbox(105.0, 18.0, [0.55, 0.75], 0.22, cool * 2.6),
+            // Rims: behind, tall and narrow.
+            softbox(-140.0, 24.0, [0.24, 0.85], 0.08, cool * 5.0),
+            softbox(170.0, 30.0, [0.50, 0.30], 0.12, warm * 4.0),
+            // A strip that draws a line along curved things.
+            softbox(55.0, 12.0, [0.07, 0.55], 0.04, Vec3::splat(3.5)),
+            // Overhead.
+            softbox(20.0, 88.0, [0.75, 0.55], 0.20, Vec3::splat(3.2)),
+        ]
+    });
+    // The dome: a soft horizon, a floor that gives back some warm light.
+    let sky = Vec3::new(0.50, 0.53, 0.57).lerp(Vec3::new(0.74, 0.77, 0.82), d.y.clamp(0.0, 1.0).sqrt());
+    let ground = Vec3::new(0.40, 0.385, 0.37).lerp(Vec3::new(0.20, 0.19, 0.18), (-d.y).clamp(0.0, 1.0));
+    let t = (d.y / 0.24 + 0.5).clamp(0.0, 1.0);
+    let dome = ground.lerp(sky, t * t * (3.0 - 2.0 * t));
+    boxes.iter().fold(dome, |sum, b| sum + b.toward(d))
+}
+
+/// An octahedral map around +y: (0, 0) to (1, 1), the ground folded outwards.
+#[derive(Debug)]
+struct Map {
+    edge: usize,
+    texels: Vec<Vec3>,
+}
+
+/// The direction at a point of an octahedral map.
+fn direction(u: f32, v: f32) -> Vec3 {
+    let (x, z) = (u * 2.0 - 1.0, v * 2.0 - 1.0);
+    let y = 1.0 - x.abs() - z.abs();
+    let fold = (-y).max(0.0);
+    let toward_zero = |x: f32| if x >= 0.0 { x - fold } else { x + fold };
+    Vec3::new(toward_zero(x), y, toward_zero(z)).normalize()
+}
+
+/// The point of an octahedral map at a direction.
+fn point(d: Vec3) -> (f32, f32) {
+    let d = d / (d.x.abs() + d.y.abs() + d.z.abs());
+    let (x, z) = if d.y >= 0.0 {
+        (d.x, d.z)
+    } else {
+        ((1.0 - d.z.abs()).copysign(d.x), (1.0 - d.x.abs()).copysign(d.z))
+    };
+    (x * 0.5 + 0.5, z * 0.5 + 0.5)
+}
+
+impl Map {
+    fn new(edge: usize, light: &dyn Fn(Vec3) -> Vec3) -> Self {
+        let at = |n: usize| (n as f32 + 0.5) / edge as f32;
+        let texels = (0..edge * edge).map(|n| light(direction(at(n % edge), at(n / edge)))).collect();
+        Self { edge, texels }
+    }
+
+    fn halved(&self) -> Self {
+        let edge = self.edge / 2;
+        let texel = |n: usize| {
+            let at = n / edge * 2 * self.edge + n % edge * 2;
+            let t = &self.texels;
+            (t[at] + t[at + 1] + t[at + self.edge] + t[at + self.edge + 1]) * 0.25
+        };
+        Self { edge, texels: (0..edge * edge).map(texel).collect() }
+    }
+
+    /// Nearest texel.
+    fn toward(&self, d: Vec3) -> Vec3 {
+        let (u, v) = point(d);
+        let at = |x: f32| ((x * self.edge as f32) as usize).min(self.edge - 1);
+        self.texels[at(v) * self.edge + at(u)]
+    }
+
+    /// With a border of one texel, which repeats what lies across the fold.
+    fn pack_into(&self, out: &mut Vec<u32>) {
+        let edge = self.edge as isize;
+        for y in -1..=edge {
+            for x in -1..=edge {
+                // Past an edge the map goes on mirrored along that edge.
+                let (mut x, mut y) = (x, y);
+                if x < 0 || x >= edge {
+                    x = x.clamp(0, edge - 1);
+                    y = edge - 1 - y;
+                }
+                if y < 0 || y >= edge {
+                    y = y.clamp(0, edge - 1);
+                    x = edge - 1 - x;
+                }
+                out.push(rgb9e5(self.texels[y as usize * self.edge + x as usize]));
+            }
+        }
+    }
+}
+
+/// Three 9-bit mantissas and a common exponent: OpenGL EXT_texture_shared_exponent.
+fn rgb9e5(c: Vec3) -> u32 {
+    let c = c.clamp(Vec3::ZERO, Vec3::splat(65408.0));
+    let most = c.max_element().max(1e-7);
+    let mut exponent = (most.log2().floor() as i32).max(-16) + 16;
+    // Rounding up may need the next exponent.
+    if (most / 2f32.powi(exponent - 24)).round() >= 512.0 {
+        exponent += 1;
+    }
+    let unit = 2f32.powi(exponent - 24);
+    let part = |x: f32| (x / unit).round() as u32;
+    part(c.x) | part(c.y) << 9 | part(c.z) << 18 | (exponent as u32) << 27
+}
+
+/// Samples of a GGX lobe around +z with n = v: the directions to the light, by weight.
+struct Lobe {
+    /// Direction, weight (sums to 1), level of the mirror map's halvings.
+    samples: Vec<(Vec3, f32, usize)>,
+}
+
+impl Lobe {
+    fn new(roughness: f32, edge: usize, n_levels: usize) -> Self {
+        let alpha = roughness * roughness;
+        let texel_solid_angle = 4.0 * std::f32::consts::PI / (edge * edge) as f32;
+        let mut samples = Vec::new();
+        let mut total = 0.0;
+        for n in 0..SAMPLES {
+            // Hammersley points.
+            let (x, y) = ((n as f32 + 0.5) / SAMPLES as f32, n.reverse_bits() as f32 * 2f32.powi(-32));
+            let cos = ((1.0 - y) / (1.0 + (alpha * alpha - 1.0) * y)).sqrt();
+            let sin = (1.0 - cos * cos).max(0.0).sqrt();
+            let (s, c) = (x * std::f32::consts::TAU).sin_cos();
+            let half = Vec3::new(sin * c, sin * s, cos);
+            let to_light = half * (2.0 * cos) - Vec3::Z;
+            if to_light.z <= 0.0 {
+                continue;
+            }
+            // As large a blur as the sample stands for (Krivanek and Colbert, GPU Gems 3, chapter 20).
+            let d = (cos * cos) * (alpha * alpha - 1.0) + 1.0;
+            let pdf = alpha * alpha / (std::f32::consts::PI * d * d) / 4.0;
+            let solid_angle = 1.0 / (SAMPLES as f32 * pdf.max(1e-6));
+            let level = (0.5 * (solid_angle / texel_solid_angle).max(1.0).log2() + 0.5).round() as usize;
+            samples.push((to_light, to_light.z, level.min(n_levels - 1)));
+            total += to_light.z;
+        }
+        for (_, weight, _) in &mut samples {
+            *weight /= total;
+        }
+        Self { samples }
+    }
+
+    fn filtered(&self, n: Vec3, chain: &[Map]) -> Vec3 {
+        let (x, y) = n.any_orthonormal_pair();
+        let light = |(d, weight, level): &(Vec3, f32, usize)| {
+            chain[*level].toward(x * d.x + y * d.y + n * d.z) * *weight
+        };
+        self.samples.iter().map(light).sum()
+    }
+}
+
+fn irradiance(map: &Map) -> [[f32; 3]; 9] {
+    let mut sums = [Vec3::ZERO; 9];
+    let mut area = 0.0;
+    for (n, light) in map.texels.iter().enumerate() {
+        let at = |n: usize| (n as f32 + 0.5) / map.edge as f32;
+        let (u, v) = (at(n % map.edge), at(n / map.edge));
+        let d = direction(u, v);
+        // Solid angle of an octahedral texel: proportional to 1 / length³ of the point on the octahedron.
+        let sum = d.x.abs() + d.y.abs() + d.z.abs();
+        let weight = sum * sum * sum;
+        area += weight;
+        for (sum, basis) in sums.iter_mut().zip(sh_basis(d)) {
+            *sum += *light * (weight * basis);
+        }
+    }
+    // Cosine lobe by band, over pi: 1, 2/3, 1/4.
+    let lobe = [1.0, 2.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0, 0.25, 0.25, 0.25, 0.25, 0.25];
+    let norm = sh_norm();
+    std::array::from_fn(|n| {
+        (sums[n] * (4.0 * std::f32::consts::PI / area * lobe[n] * norm[n] * norm[n])).to_array()
+    })
+}
+
+fn sh_basis(d: Vec3) -> [f32; 9] {
+    let Vec3 { x, y, z } = d;
+    [1.0, y, z, x, x * y, y * z, 3.0 * z * z - 1.0, x * z, x * x - y * y]
+}
+
+fn sh_norm() -> [f32; 9] {
+    [
+        0.282_094_8,
+        0.488_602_5,
+        0.488_602_5,
+        0.488_602_5,
+        1.092_548_4,
+        1.092_548_4,
+        0.315_391_57,
+        1.092_548_4,
+        0.546_274_2,
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn octahedral_points_and_directions_are_inverse() {
+        for n in 0..1000 {
+            let (u, v) = ((n % 37) as f32 / 37.0 + 0.01, (n / 37) as f32 / 28.0 + 0.01);
+            let (u2, v2) = point(direction(u, v));
+            assert!((u - u2).abs() + (v - v2).abs() < 1e-4, "{u} {v} {u2} {v2}");
+        }
+    }
+
+    #[test]
+    fn constant_light_stays_constant() {
+        let c = Vec3::new(0.5, 1.0, 2.0);
+        let environment = Environment::of(&|_| c);
+        let first = Vec3::from(environment.irradiance[0]);
+        assert!((first - c).length() < 1e-3, "{first}");
+        for band in &environment.irradiance[1..] {
+            assert!(Vec3::from(*band).length() < 2e-2, "{band:?}");
+        }
+        assert!(environment.reflections.iter().all(|texel| *texel == rgb9e5(c)));
+    }
+
+    #[test]
+    fn the_studio_is_lit_from_above() {
+        let [_, up, ..] = Environment::studio().irradiance;
+        assert!(up[1] > 0.2, "{up:?}");
+    }
+}

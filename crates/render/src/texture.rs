@@ -1,0 +1,278 @@
+//! Materials and textures, ready to shade with: images become chains of ever smaller ones, filtered in linear light.
+#![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "texels are clamped to bytes")]
+
+use scene::{AlphaMode, Image, Material, Model, TextureUse, Wrap};
+
+use crate::clusters::{BuildError, index, within};
+use crate::color::{linear_from_srgb, srgb_from_linear};
+
+/// Most texels of a model, chains included: 2 GiB.
+const TEXELS_MAX: u64 = 1 << 29;
+/// Largest image edge; coordinates within an image stay exact in f32.
+const EDGE_MAX: u64 = 1 << 15;
+/// Levels of the largest image.
+const LEVELS_MAX: usize = 16;
+
+/// A material with everything resolved.
+#[derive(Debug, Clone)]
+pub(crate) struct ShadedMaterial {
+    pub(crate) base_color: [f32; 4],
+    pub(crate) base_color_texture: Option<Sampled>,
+    pub(crate) metallic: f32,
+    pub(crate) roughness: f32,
+    pub(crate) metallic_roughness_texture: Option<Sampled>,
+    pub(crate) normal_texture: Option<Sampled>,
+    pub(crate) normal_scale: f32,
+    pub(crate) occlusion_texture: Option<Sampled>,
+    pub(crate) occlusion_strength: f32,
+    pub(crate) emissive: [f32; 3],
+    pub(crate) emissive_texture: Option<Sampled>,
+    pub(crate) alpha_mode: AlphaMode,
+    pub(crate) double_sided: bool,
+    pub(crate) unlit: bool,
+}
+
+/// A texture as a material samples it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Sampled {
+    /// Index of a [`MipTexture`].
+    pub(crate) texture: u32,
+    pub(crate) second_uv: bool,
+    /// `image_from_uv`: u = m[0] x + m[1] y + m[2], v = m[3] x + m[4] y + m[5].
+    pub(crate) image_from_uv: [f32; 6],
+    pub(crate) wrap_u: Wrap,
+    pub(crate) wrap_v: Wrap,
+    pub(crate) nearest: bool,
+}
+
+impl ShadedMaterial {
+    fn samples(&self) -> impl Iterator<Item = &Sampled> {
+        [
+            &self.base_color_texture,
+            &self.metallic_roughness_texture,
+            &self.normal_texture,
+            &self.occlusion_texture,
+            &self.emissive_texture,
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    pub(crate) fn uses_uv1(&self) -> bool {
+        self.samples().any(|s| s.second_uv)
+    }
+
+    /// Of the first texture coordinates, the second or both.
+    pub(crate) fn is_textured(&self) -> bool {
+        self.samples().next().is_some()
+    }
+}
+
+/// An image and its halvings down to one texel.
+#[derive(Debug)]
+pub(crate) struct MipTexture {
+    /// RGBA8, red in the low byte, level after level, rows from the top.
+    pub(crate) texels: Vec<u32>,
+    /// Padded to 64 for lookups; beyond `n_levels` they repeat the last.
+    pub(crate) offsets: [i32; 64],
+    pub(crate) widths: [i32; 64],
+    pub(crate) heights: [i32; 64],
+    pub(crate) n_levels: usize,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    /// Colour channels are sRGB-encoded.
+    pub(crate) srgb: bool,
+}
+
+/// What becomes of a model's materials, textures and images.
+pub(crate) struct MaterialSet {
+    pub(crate) materials: Vec<ShadedMaterial>,
+    pub(crate) textures: Vec<MipTexture>,
+}
+
+impl MaterialSet {
+    /// # Errors
+    /// If there are too many texels.
+    pub(crate) fn build(model: &Model) -> Result<Self, BuildError> {
+        let mut wanted = Wanted { model, slots: vec![[None; 2]; model.images.len()], order: Vec::new() };
+        let materials = model.materials.iter().map(|m| wanted.material(m)).collect();
+        let mut texels = 0;
+        for (image, _) in &wanted.order {
+            let image = &model.images[*image];
+            within("texels on an image's edge", u64::from(image.width.max(image.height)), EDGE_MAX)?;
+            texels += u64::from(image.width) * u64::from(image.height) * 4 / 3 + 64;
+        }
+        within("texels", texels, TEXELS_MAX)?;
+        let textures = wanted
+            .order
+            .iter()
+            .map(|(image, srgb)| MipTexture::build(&model.images[*image], *srgb))
+            .collect();
+        Ok(Self { materials, textures })
+    }
+}
+
+/// Which images are needed, encoded how.
+struct Wanted<'a> {
+    model: &'a Model,
+    /// By image, then linear or sRGB: index in `order`.
+    slots: Vec<[Option<u32>; 2]>,
+    order: Vec<(usize, bool)>,
+}
+
+impl Wanted<'_> {
+    fn material(&mut self, m: &Material) -> ShadedMaterial {
+        ShadedMaterial {
+            base_color: m.base_color.to_array(),
+            base_color_texture: self.sampled(m.base_color_texture, true),
+            metallic: m.metallic.clamp(0.0, 1.0),
+            roughness: m.roughness.clamp(0.0, 1.0),
+            metallic_roughness_texture: self.sampled(m.metallic_roughness_texture, false),
+            normal_texture: self.sampled(m.normal_texture, false),
+            normal_scale: m.normal_scale,
+            occlusion_texture: self.sampled(m.occlusion_texture, false),
+            occlusion_strength: m.occlusion_strength.clamp(0.0, 1.0),
+            emissive: m.emissive.to_array(),
+            emissive_texture: self.sampled(m.emissive_texture, true),
+            alpha_mode: m.alpha_mode,
+            double_sided: m.double_sided,
+            unlit: m.unlit,
+        }
+    }
+
+    fn sampled(&mut self, texture_use: Option<TextureUse>, srgb: bool) -> Option<Sampled> {
+        let texture_use = texture_use?;
+        let texture = self.model.textures[texture_use.texture as usize];
+        let image = texture.image as usize;
+        let slot = &mut self.slots[image][usize::from(srgb)];
+        let at = *slot.get_or_insert_with(|| {
+            self.order.push((image, srgb));
+            index(self.order.len() - 1)
+        });
+        let m = texture_use.image_from_uv;
+        Some(Sampled {
+            texture: at,
+            second_uv: texture_use.uv_set == 1,
+            image_from_uv: [
+                m.matrix2.x_axis.x,
+                m.matrix2.y_axis.x,
+                m.translation.x,
+                m.matrix2.x_axis.y,
+                m.matrix2.y_axis.y,
+                m.translation.y,
+            ],
+            wrap_u: texture.sampler.wrap_u,
+            wrap_v: texture.sampler.wrap_v,
+            nearest: texture.sampler.nearest,
+        })
+    }
+}
+
+impl MipTexture {
+    fn build(image: &Image, srgb: bool) -> Self {
+        let mut texels: Vec<u32> =
+            image.rgba.as_chunks::<4>().0.iter().map(|texel| u32::from_le_bytes(*texel)).collect();
+        let (mut width, mut height) = (image.width as usize, image.height as usize);
+        let mut levels = vec![(0, width, height)];
+        let decode: Vec<f32> = (0..=255u8)
+            .map(|x| f32::from(x) / 255.0)
+            .map(|x| if srgb { linear_from_srgb(x) } else { x })
+            .collect();
+        // Fine enough that each of the 256 codes is met: the darkest steps of sRGB are 1/3295 apart.
+        let encode: Vec<u8> = (0..=8191u16)
+            .map(|x| f32::from(x) / 8191.0)
+            .map(|x| ((if srgb { srgb_from_linear(x) } else { x }) * 255.0).round() as u8)
+            .collect();
+        while (width > 1 || height > 1) && levels.len() < LEVELS_MAX {
+            let (from, from_width, from_height) = levels[levels.len() - 1];
+            (width, height) = ((width / 2).max(1), (height / 2).max(1));
+            levels.push((texels.len(), width, height));
+            texels.reserve(width * height);
+            for y in 0..height {
+                let rows = [2 * y, 2 * y + 1].map(|y| from + y.min(from_height - 1) * from_width);
+                for x in 0..width {
+                    let columns = [2 * x, (2 * x + 1).min(from_width - 1)].map(|x| x.min(from_width - 1));
+                    let four = [
+                        texels[rows[0] + columns[0]],
+                        texels[rows[0] + columns[1]],
+                        texels[rows[1] + columns[0]],
+                        texels[rows[1] + columns[1]],
+                    ];
+                    texels.push(average(four, &decode, &encode));
+                }
+            }
+        }
+        let at = |n: usize| levels[n.min(levels.len() - 1)];
+        Self {
+            offsets: std::array::from_fn(|n| at(n).0 as i32),
+            widths: std::array::from_fn(|n| at(n).1 as i32),
+            heights: std::array::from_fn(|n| at(n).2 as i32),
+            n_levels: levels.len(),
+            width: image.width,
+            height: image.height,
+            srgb,
+            texels,
+        }
+    }
+
+    /// The texel nearest to a position in the image, linear RGBA; for the odd single lookup.
+    pub(crate) fn nearest(&self, sampled: &Sampled, uv: [f32; 2]) -> [f32; 4] {
+        let m = sampled.image_from_uv;
+        let s = m[0] * uv[0] + m[1] * uv[1] + m[2];
+        let t = m[3] * uv[0] + m[4] * uv[1] + m[5];
+        let texel = |x: f32, wrap: Wrap, size: u32| {
+            let x = match wrap {
+                Wrap::Repeat => x - x.floor(),
+                Wrap::Mirror => 1.0 - (1.0 - (x - 2.0 * (x * 0.5).floor())).abs(),
+                Wrap::Clamp => x.clamp(0.0, 1.0),
+            };
+            ((x * size as f32) as usize).min(size as usize - 1)
+        };
+        let (x, y) = (texel(s, sampled.wrap_u, self.width), texel(t, sampled.wrap_v, self.height));
+        let rgba = self.texels[y * self.width as usize + x].to_le_bytes().map(|c| f32::from(c) / 255.0);
+        let [r, g, b, a] = rgba;
+        if self.srgb { [linear_from_srgb(r), linear_from_srgb(g), linear_from_srgb(b), a] } else { rgba }
+    }
+}
+
+/// The mean of four texels: colours in linear light and weighted by alpha, so that what is transparent does not bleed.
+fn average(four: [u32; 4], decode: &[f32], encode: &[u8]) -> u32 {
+    if four[0] == four[1] && four[0] == four[2] && four[0] == four[3] {
+        return four[0];
+    }
+    let four = four.map(u32::to_le_bytes);
+    let alpha: u32 = four.iter().map(|t| u32::from(t[3])).sum();
+    let mut out = [0; 4];
+    for (channel, out) in out.iter_mut().take(3).enumerate() {
+        let value = |t: &[u8; 4]| decode[usize::from(t[channel])];
+        let mean = if alpha == 0 || alpha == 4 * 255 {
+            four.iter().map(value).sum::<f32>() * 0.25
+        } else {
+            four.iter().map(|t| value(t) * f32::from(t[3])).sum::<f32>() / alpha as f32
+        };
+        *out = encode[((mean * 8191.0 + 0.5) as usize).min(8191)];
+    }
+    out[3] = ((alpha + 2) / 4) as u8;
+    u32::from_le_bytes(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halving_black_and_white_gives_middle_light_not_middle_code() {
+        let image = Image { width: 2, height: 1, rgba: vec![0, 0, 0, 255, 255, 255, 255, 255] };
+        let srgb = MipTexture::build(&image, true);
+        let linear = MipTexture::build(&image, false);
+        assert_eq!(srgb.texels[2].to_le_bytes(), [188, 188, 188, 255]);
+        assert_eq!(linear.texels[2].to_le_bytes(), [128, 128, 128, 255]);
+        assert_eq!((srgb.n_levels, srgb.widths[1], srgb.offsets[1], srgb.offsets[63]), (2, 1, 2, 2));
+    }
+
+    #[test]
+    fn transparent_texels_do_not_bleed() {
+        let image = Image { width: 1, height: 2, rgba: vec![255, 0, 0, 255, 0, 255, 0, 0] };
+        assert_eq!(MipTexture::build(&image, true).texels[2].to_le_bytes(), [255, 0, 0, 128]);
+    }
+}
