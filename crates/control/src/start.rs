@@ -95,7 +95,7 @@ impl Config {
 #[derive(Clone, Debug)]
 pub struct Demo {
     /// Its id; if an ended session has it, a few characters are added.
-    pub session: String,
+    pub session: SessionId,
     /// Path of its model on the host's machine, or `builtin://demo`.
     pub model: String,
     /// Its lease, at most 1440.
@@ -436,11 +436,9 @@ async fn create_demo(
     account: AccountId,
     demo: &Demo,
 ) -> Result<SessionId, StartError> {
-    let refuse = |error: IdError| StartError::Demo(error.to_string());
-    let id: SessionId = demo.session.parse().map_err(refuse)?;
-    let other: SessionId = format!("{:.240}-{}", demo.session, &Uuid::new_v4().simple().to_string()[..8])
-        .parse()
-        .map_err(refuse)?;
+    let id = demo.session.clone();
+    let other = format!("{:.240}-{}", id.as_str(), &Uuid::new_v4().simple().to_string()[..8]);
+    let other: SessionId = other.parse().map_err(|error: IdError| StartError::Demo(error.to_string()))?;
     let lease = Minutes::new(demo.lease_minutes).map_err(|error| StartError::Demo(error.to_string()))?;
     for id in [id, other] {
         let key = (account, id.clone());

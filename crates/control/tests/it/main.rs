@@ -1,0 +1,13 @@
+//! The control plane from outside: a real server on free ports, hosts that speak the real link protocol.
+//!
+//! Tests named `item_NN_…` are lines of the conformance checklist for the REST API.
+
+mod authentication;
+mod connection;
+mod fleet;
+mod garbage;
+mod life;
+mod processes;
+mod sessions;
+mod transport;
+mod world;
