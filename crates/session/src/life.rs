@@ -581,3 +581,130 @@ mod tests {
         assert!(Session::restore(at(100), broken, false).is_none());
     }
 }
+
+/// Random lives: whatever is said, in whatever order, by clients, hosts and the clock.
+#[cfg(test)]
+mod lives {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn input() -> impl Strategy<Value = Input> {
+        prop_oneof![
+            1 => Just(Input::HostGiven),
+            3 => Just(Input::HostReady),
+            1 => Just(Input::LinkLost),
+            2 => Just(Input::LinkBack),
+            4 => (0..=20u32).prop_map(|n| Input::SetLease(Minutes(n))),
+            4 => Just(Input::Tick),
+            1 => prop_oneof![
+                Just(Input::HostFailed(Error::new("SessionStartFailed", "no"))),
+                Just(Input::NoCapacity),
+                Just(Input::HostLost("gone".into())),
+                Just(Input::Stop),
+                Just(Input::Shutdown),
+            ],
+        ]
+    }
+
+    /// A shell that does what it is told, each thing twice if `twice`.
+    #[derive(Default, Debug, PartialEq)]
+    struct Shell {
+        alarm: Option<Timestamp>,
+        lease_told: Option<Timestamp>,
+        host_wanted: bool,
+        n_releases: usize,
+        shown: Vec<SessionStatus>,
+    }
+
+    impl Shell {
+        fn perform(&mut self, session: &mut Session) {
+            while let Some(effect) = session.poll_effect() {
+                match effect {
+                    Effect::AssignHost => self.host_wanted = true,
+                    Effect::SetLease(end) => self.lease_told = Some(end),
+                    Effect::ReleaseHost(_) => {
+                        assert!(self.host_wanted, "released twice");
+                        self.host_wanted = false;
+                        self.n_releases += 1;
+                    }
+                    Effect::WakeAt(at) => self.alarm = Some(at),
+                    Effect::Publish(status) => {
+                        if self.shown.last() != Some(&status) {
+                            self.shown.push(status);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Says `input` and checks what must hold after anything.
+    fn say(session: &mut Session, shell: &mut Shell, now: Timestamp, input: Input) {
+        let before = session.snapshot();
+        let denied = session.handle(now, input.clone());
+        shell.perform(session);
+        let after = session.snapshot();
+        assert!(denied.is_ok() || matches!(input, Input::SetLease(_)), "{input:?} was denied");
+        if before.status.is_terminal() {
+            assert_eq!(before, after, "an end is final");
+        }
+        if after.status == SessionStatus::Expired && !before.status.is_terminal() {
+            let end = before.ready_at.expect("only Ready sessions expire") + before.lease.duration();
+            assert!(end <= now, "expired at {now:?}, before {end:?}");
+        }
+        if after.status == SessionStatus::Ready {
+            assert!(after.lease >= before.lease, "a lease never shrinks");
+            let end = session.lease_ends_at();
+            assert_eq!(shell.lease_told, end, "the host knows when the lease ends");
+            assert!(shell.alarm <= end, "somebody wakes it in time");
+        }
+        assert_eq!(
+            shell.host_wanted,
+            !after.status.is_terminal(),
+            "ended sessions hold no host, live ones do"
+        );
+        let host_known = Session::restore(now, after.clone(), true).map(|session| session.snapshot());
+        assert_eq!(host_known, Some(after), "the store keeps everything");
+    }
+
+    proptest! {
+        #[test]
+        fn no_life_breaks_the_rules(
+            lease in 0..=10u32,
+            // Pauses of up to two minutes, and none at all.
+            script in prop::collection::vec((prop_oneof![Just(0), 0..120_000_000u64], input(), any::<bool>()), 0..60),
+        ) {
+            let mut now = Timestamp::from_secs(1_000);
+            let mut session = Session::new(now, Minutes(lease));
+            let mut shell = Shell::default();
+            shell.perform(&mut session);
+            for (pause_us, input, twice) in script {
+                let next = now + Duration::from_micros(pause_us);
+                // The clock rings when it was asked to, before anything later is said.
+                while let Some(alarm) = shell.alarm.filter(|alarm| *alarm <= next) {
+                    shell.alarm = None;
+                    now = now.max(alarm);
+                    say(&mut session, &mut shell, now, Input::Tick);
+                    let late = session.lease_ends_at().is_some_and(|end| end <= now);
+                    prop_assert!(!late, "not expired at the tick");
+                }
+                now = next;
+                say(&mut session, &mut shell, now, input.clone());
+                // Everybody may say things twice; a second wish for the same lease is denied.
+                if twice {
+                    let once = session.snapshot();
+                    say(&mut session, &mut shell, now, input);
+                    if once.status != SessionStatus::Ready || once.ready_at != Some(now) {
+                        prop_assert_eq!(session.snapshot(), once);
+                    }
+                }
+            }
+            let ranks: Vec<u8> = shell.shown.iter().map(|status| match status {
+                SessionStatus::Starting => 0,
+                SessionStatus::Ready => 1,
+                _ => 2,
+            }).collect();
+            prop_assert!(ranks.windows(2).all(|pair| pair[0] < pair[1]), "went backwards: {:?}", shell.shown);
+        }
+    }
+}

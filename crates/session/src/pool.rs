@@ -39,6 +39,8 @@ pub struct Pool {
 pub struct Decision {
     /// Hosts to start now.
     pub n_spawn: u32,
+    /// Warm hosts to end: those for whom a session did not wait after all.
+    pub n_end: u32,
     /// When to decide again, if hosts are missing that may not be started yet.
     pub retry_at: Option<Timestamp>,
 }
@@ -47,15 +49,15 @@ pub struct Decision {
 pub fn decide(now: Timestamp, pool: &Pool) -> Decision {
     let wanted = pool.n_warm_wanted.saturating_add(pool.n_waiting);
     let missing = wanted.saturating_sub(pool.n_warm.saturating_add(pool.n_starting)).min(pool.n_room);
+    let n_end = if pool.n_waiting == 0 { pool.n_warm.saturating_sub(pool.n_warm_wanted) } else { 0 };
+    let spawn = |n_spawn, retry_at| Decision { n_spawn, n_end, retry_at };
     let may_start_at = pool.failed_at.map(|failed_at| failed_at + backoff(pool.n_failures));
     match may_start_at {
-        _ if missing == 0 => Decision { n_spawn: 0, retry_at: None },
-        Some(start_at) if now < start_at => Decision { n_spawn: 0, retry_at: Some(start_at) },
+        _ if missing == 0 => spawn(0, None),
+        Some(start_at) if now < start_at => spawn(0, Some(start_at)),
         // After a failure one host shows whether the cause has gone.
-        Some(_) if pool.n_failures > 0 => {
-            Decision { n_spawn: u32::from(pool.n_starting == 0), retry_at: None }
-        }
-        _ => Decision { n_spawn: missing, retry_at: None },
+        Some(_) if pool.n_failures > 0 => spawn(u32::from(pool.n_starting == 0), None),
+        _ => spawn(missing, None),
     }
 }
 
@@ -94,6 +96,14 @@ mod tests {
     }
 
     #[test]
+    fn hosts_that_nobody_needs_any_more_end() {
+        let ends = |pool| decide(Timestamp::from_secs(1_000), &pool).n_end;
+        assert_eq!(ends(Pool { n_warm: 1, ..ROOMY }), 0);
+        assert_eq!(ends(Pool { n_warm: 3, ..ROOMY }), 2);
+        assert_eq!(ends(Pool { n_warm: 3, n_waiting: 1, ..ROOMY }), 0);
+    }
+
+    #[test]
     fn those_who_wait_get_hosts_beside_the_pool() {
         assert_eq!(spawns(Pool { n_waiting: 3, n_starting: 1, ..ROOMY }), 3);
         assert_eq!(spawns(Pool { n_waiting: 3, n_room: 2, ..ROOMY }), 2);
@@ -107,9 +117,9 @@ mod tests {
             [(1, 100), (2, 200), (3, 400), (9, 25_600), (10, 30_000), (u32::MAX, 30_000)]
         {
             let retry_at = failed_at + Duration::from_millis(pause_ms);
-            let early = Decision { n_spawn: 0, retry_at: Some(retry_at) };
+            let early = Decision { n_spawn: 0, n_end: 0, retry_at: Some(retry_at) };
             assert_eq!(decide(failed_at, &pool(n_failures)), early, "{n_failures} failures");
-            let one = Decision { n_spawn: 1, retry_at: None };
+            let one = Decision { n_spawn: 1, n_end: 0, retry_at: None };
             assert_eq!(decide(retry_at, &pool(n_failures)), one, "{n_failures} failures");
         }
     }

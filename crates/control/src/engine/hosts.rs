@@ -348,6 +348,18 @@ impl Engine {
             for _ in 0..decision.n_spawn {
                 self.order(now, size);
             }
+            let mut surplus: Vec<HostId> = self
+                .hosts
+                .iter()
+                .filter(|(_, host)| host.size == size && host.role == Role::Warm)
+                .map(|(id, _)| *id)
+                .collect();
+            surplus.sort_unstable();
+            surplus.truncate(decision.n_end as usize);
+            for host in surplus {
+                // Nothing about it is stored, so there is no commit to wait for.
+                self.end_host(host, EndReason::Shutdown);
+            }
         }
     }
 

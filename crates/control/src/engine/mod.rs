@@ -480,15 +480,15 @@ impl Engine {
                 let shown = self.show(&key).filter(|shown| !shown.life.status().is_terminal());
                 if shown.is_none()
                     && let Some(ended) = self.sessions.remove(&key)
+                    && let Some(at) = ended.wake_at
                 {
-                    if let Some(at) = ended.wake_at {
-                        self.alarms.remove(&(at, Alarm::Session(key.clone())));
-                    }
+                    self.alarms.remove(&(at, Alarm::Session(key.clone())));
                 }
                 changes.push((key, shown));
             }
             self.view.replace(changes);
         }
+        self.refill(now);
         let after = std::mem::take(&mut self.after);
         for what in after {
             match what {
@@ -507,7 +507,6 @@ impl Engine {
                 }
             }
         }
-        self.refill(now);
     }
 
     /// Answers when the commit has passed; refuses if it does not.

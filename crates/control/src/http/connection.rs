@@ -100,8 +100,8 @@ fn view_of(query: &Query<'_>) -> Result<(u32, u32, Option<Camera>), String> {
             if !(0.9..1.1).contains(&length) {
                 return Err("orientation must be a unit quaternion x,y,z,w.".to_owned());
             }
-            if !(0.001..3.14).contains(&fov_y) {
-                return Err("fovY must be between 0.001 and 3.14 radians.".to_owned());
+            if !(0.001..3.1).contains(&fov_y) {
+                return Err("fovY must be between 0.001 and 3.1 radians.".to_owned());
             }
             Some(Camera { eye, orientation: orientation.map(|part| part / length), fov_y })
         }

@@ -1,7 +1,7 @@
 //! Refusals: where status codes and the client's words are chosen.
 
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use protocol::rest::{Error, ErrorBody};
 use session::Denied;
 
@@ -11,16 +11,29 @@ use crate::link::NoAnswer;
 
 /// A refusal on its way to the client.
 #[derive(Debug)]
-pub(super) struct ApiError {
+pub(super) struct ApiError(Box<Refusal>);
+
+#[derive(Debug)]
+struct Refusal {
     status: StatusCode,
     /// `None` for those that Azure sends without body.
     error: Option<Error>,
-    pub(super) headers: HeaderMap,
+    headers: HeaderMap,
 }
 
 impl ApiError {
     pub(super) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
-        Self { status, error: Some(Error::new(code, message)), headers: HeaderMap::new() }
+        Self::of(status, Some(Error::new(code, message)))
+    }
+
+    fn of(status: StatusCode, error: Option<Error>) -> Self {
+        Self(Box::new(Refusal { status, error, headers: HeaderMap::new() }))
+    }
+
+    /// Adds a header.
+    pub(super) fn with(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.0.headers.insert(name, HeaderValue::from_static(value));
+        self
     }
 
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
@@ -45,27 +58,17 @@ impl ApiError {
 
     /// 401 with an empty body, as the API's clients expect it.
     pub(super) fn invalid_token() -> Self {
-        let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
-        Self {
-            status: StatusCode::UNAUTHORIZED,
-            error: None,
-            headers: HeaderMap::from_iter([(WWW_AUTHENTICATE, challenge)]),
-        }
+        Self::of(StatusCode::UNAUTHORIZED, None).with(WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")
     }
 
     pub(super) fn unavailable() -> Self {
         let message = "The service cannot do this now. Try again in a moment.";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message).retry_soon()
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message).with(RETRY_AFTER, "1")
     }
 
     pub(super) fn host_unavailable() -> Self {
         let message = "The session's host cannot be reached now. Try again in a moment.";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "HostUnavailable", message).retry_soon()
-    }
-
-    fn retry_soon(mut self) -> Self {
-        self.headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        self
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "HostUnavailable", message).with(RETRY_AFTER, "1")
     }
 
     /// What a host refused, with the status that belongs to its code.
@@ -80,7 +83,7 @@ impl ApiError {
         };
         // Clients know this state by one name, whoever noticed it.
         let code = if error.code == "NoSession" { "SessionNotReady".to_owned() } else { error.code };
-        Self { status, error: Some(Error { code, ..error }), headers: HeaderMap::new() }
+        Self::of(status, Some(Error { code, ..error }))
     }
 }
 
@@ -109,7 +112,7 @@ impl From<NoAnswer> for ApiError {
 }
 
 impl From<ApiError> for Answer {
-    fn from(refusal: ApiError) -> Self {
+    fn from(ApiError(refusal): ApiError) -> Self {
         let mut answer = match refusal.error {
             Some(error) => json(refusal.status, &ErrorBody { error }),
             None => empty(refusal.status),

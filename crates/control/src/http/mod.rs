@@ -179,9 +179,8 @@ const SUPPORTED_VERSIONS_TEXT: &str = "2021-01-01-preview, 2021-01-01";
 
 fn check_version(query: &Query<'_>) -> Result<(), ApiError> {
     let refuse = |code, message: String| {
-        let mut error = ApiError::new(StatusCode::BAD_REQUEST, code, message);
-        error.headers.insert(SUPPORTED_VERSIONS, HeaderValue::from_static(SUPPORTED_VERSIONS_TEXT));
-        error
+        ApiError::new(StatusCode::BAD_REQUEST, code, message)
+            .with(SUPPORTED_VERSIONS, SUPPORTED_VERSIONS_TEXT)
     };
     match query.value("api-version") {
         None => Err(refuse(

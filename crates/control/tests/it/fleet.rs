@@ -1,6 +1,6 @@
 //! Hosts without a renderer: they link up, take sessions, answer questions, and come back when the link breaks.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub(crate) struct Fleet(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     manner: watch::Sender<Manner>,
-    hosts: Mutex<HashMap<HostId, (AbortHandle, NewsSender)>>,
+    hosts: Mutex<BTreeMap<HostId, (AbortHandle, NewsSender)>>,
     n_started: watch::Sender<u32>,
     log: Arc<Mutex<Vec<ToHost>>>,
 }
@@ -63,7 +63,7 @@ impl Fleet {
 
     /// Kills all hosts at once.
     pub(crate) fn kill_all(&self) {
-        for (host, (task, news)) in self.0.hosts.lock().unwrap().drain() {
+        for (host, (task, news)) in std::mem::take(&mut *self.0.hosts.lock().unwrap()) {
             task.abort();
             news.send(News::Exited { host, reason: "The session's host was killed by signal 9.".into() });
         }

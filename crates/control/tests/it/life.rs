@@ -314,3 +314,30 @@ async fn warm_sessions_are_ready_in_milliseconds() {
     assert!(took[25].as_millis() < 200, "{took:?}");
     world.running.stop().await;
 }
+
+#[tokio::test]
+async fn a_store_that_fails_refuses_clients_and_harms_no_session() {
+    let fleet = Fleet::default();
+    let world = World::with(fleet.clone(), |_| ()).await;
+    let before = world.ready("s", 5).await;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&world.running.paths.db);
+    let db = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    sqlx::query("ALTER TABLE sessions RENAME TO away").execute(&db).await.unwrap();
+
+    for answer in [world.put("new", 5).await, world.patch("s", 9).await] {
+        assert_eq!(answer.refusal(), (503, "ServiceUnavailable".to_owned()));
+        assert_eq!(answer.header("Retry-After"), Some("1"));
+    }
+    assert_eq!(world.get("s").await, before, "nothing is shown that is not stored");
+    let still = format!("/accounts/{}/sessions/s/still?width=8&height=8", world.account);
+    assert_eq!(world.call("GET", &still, "").await.status, 200, "the session goes on");
+
+    sqlx::query("ALTER TABLE away RENAME TO sessions").execute(&db).await.unwrap();
+    db.close().await;
+    world.advance(1);
+    assert_eq!(world.put("new", 5).await.status, 201);
+    // What was refused may come to be: the client could not know, and asks again.
+    let caught_up = eventually(async || world.get("s").await["maxLeaseTimeMinutes"] == 9).await;
+    assert!(caught_up);
+    world.running.stop().await;
+}

@@ -2,6 +2,8 @@
 //!
 //! Tests named `item_NN_…` are lines of the conformance checklist for the REST API.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
 mod authentication;
 mod connection;
 mod fleet;
