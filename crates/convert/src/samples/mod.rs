@@ -3,6 +3,7 @@
 mod demo;
 mod noise;
 mod shapes;
+mod solid;
 mod sphere;
 mod textures;
 

@@ -79,3 +79,15 @@ impl Picture {
 fn bytes(color: Vec3) -> [u8; 3] {
     (color.clamp(Vec3::ZERO, Vec3::ONE) * 255.0 + 0.5).to_array().map(|x| x as u8)
 }
+
+impl Field {
+    /// The number of the texel at `(x, y)`, which wraps around.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "coordinates are small and positive"
+    )]
+    pub(super) fn at(&self, x: f32, y: f32) -> f32 {
+        self.values[(y as usize % self.size as usize) * self.size as usize + x as usize % self.size as usize]
+    }
+}
