@@ -149,6 +149,7 @@ struct Assigned {
 /// A model that is being loaded.
 struct Loading {
     number: u64,
+    source: String,
     /// The client's request that wants it, if any.
     request: Option<(u64, u32)>,
 }
@@ -490,7 +491,15 @@ impl Host {
         match ask {
             Ask::Input(input) => self.on_input(now, input),
             Ask::Rpc(request, body) => self.on_rpc(request, body),
-            Ask::RpcOpen => self.tell_scene(0),
+            Ask::RpcOpen => {
+                // Before the scene: a client that finds it empty then knows that the operator's model is on its way.
+                if let (Some(loading), Some(connection)) = (&self.loading, &mut self.connection) {
+                    let source = loading.source.clone();
+                    let progress = rpc::LoadProgress { source, fraction: 0.0, stage: "loading".to_owned() };
+                    connection.say(0, Response::Progress(progress));
+                }
+                self.tell_scene(0);
+            }
             Ask::Flowing => {
                 let Some(viewer) = self.connection.as_ref().map(|connection| connection.viewer) else {
                     return;
@@ -585,7 +594,7 @@ impl Host {
     fn load(&mut self, source: String, place: Place, request: Option<(u64, u32)>) {
         self.supersede();
         self.n_orders += 1;
-        self.loading = Some(Loading { number: self.n_orders, request });
+        self.loading = Some(Loading { number: self.n_orders, source: source.clone(), request });
         self.loader.order(Order { number: self.n_orders, source, place });
     }
 

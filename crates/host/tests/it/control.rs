@@ -1,0 +1,240 @@
+//! A control plane with one host: the other end of the link, and clients whose offers it relays.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use client::live::{Client, Event, Picture};
+use futures_util::{SinkExt as _, StreamExt as _};
+use protocol::link::{Camera, FromHost, ToHost};
+use protocol::live::{self, rpc};
+use protocol::rest::SessionSize;
+use protocol::{AccountId, ConnectionId, HostId};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use uuid::Uuid;
+
+/// Far beyond anything that is waited for, on a machine that does ten other things.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+pub(crate) const TOKEN: &str = "one-time";
+pub(crate) const SECRET: &str = "for-later";
+
+/// What a host sends.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    Json(FromHost),
+    Still(u64, Vec<u8>),
+}
+
+pub(crate) struct Control {
+    listener: TcpListener,
+    stream: WebSocketStream<TcpStream>,
+    n_requests: u64,
+    heard: VecDeque<Heard>,
+}
+
+impl Control {
+    /// Binds; gives the link's URL and what waits for the host.
+    pub(crate) async fn listen() -> (String, TcpListener) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        (format!("ws://{}/internal/link", listener.local_addr().unwrap()), listener)
+    }
+
+    /// Takes the host's first link.
+    pub(crate) async fn accept(listener: TcpListener) -> Self {
+        let (stream, hello) = Self::greet(&listener).await;
+        let FromHost::Hello { token, serving, .. } = hello else { panic!("{hello:?}") };
+        assert_eq!((token.as_str(), serving), (TOKEN, None));
+        Self { listener, stream, n_requests: 0, heard: VecDeque::new() }
+    }
+
+    /// Cuts the link, and takes the next one; gives its Hello.
+    pub(crate) async fn cut(&mut self) -> FromHost {
+        self.stream.close(None).await.unwrap();
+        let (stream, hello) = Self::greet(&self.listener).await;
+        self.stream = stream;
+        hello
+    }
+
+    /// Cuts the link for good.
+    pub(crate) async fn vanish(mut self) {
+        self.stream.close(None).await.unwrap();
+    }
+
+    async fn greet(listener: &TcpListener) -> (WebSocketStream<TcpStream>, FromHost) {
+        let (tcp, _) = timeout(LONG, listener.accept()).await.expect("no host dialled").unwrap();
+        let mut stream = tokio_tungstenite::accept_async(tcp).await.unwrap();
+        let hello = stream.next().await.unwrap().unwrap().into_text().unwrap();
+        let welcome = ToHost::Welcome { host: HostId::new(Uuid::new_v4()), secret: SECRET.into() };
+        stream.send(Message::text(serde_json::to_string(&welcome).unwrap())).await.unwrap();
+        (stream, serde_json::from_str(&hello).unwrap())
+    }
+
+    pub(crate) async fn send(&mut self, message: &ToHost) {
+        self.stream.send(Message::text(serde_json::to_string(message).unwrap())).await.unwrap();
+    }
+
+    /// Waits for something; keeps what else comes.
+    pub(crate) async fn wait<T>(&mut self, wanted: impl Fn(&Heard) -> Option<T>) -> T {
+        if let Some(at) = self.heard.iter().position(|heard| wanted(heard).is_some()) {
+            return wanted(&self.heard.remove(at).unwrap()).unwrap();
+        }
+        loop {
+            let message =
+                timeout(LONG, self.stream.next()).await.expect("the host is silent").unwrap().unwrap();
+            let heard = match message {
+                Message::Text(text) => Heard::Json(serde_json::from_str(&text).unwrap()),
+                Message::Binary(bytes) => {
+                    let (request, png) = bytes.split_first_chunk().unwrap();
+                    Heard::Still(u64::from_le_bytes(*request), png.to_vec())
+                }
+                _ => continue,
+            };
+            if let Some(found) = wanted(&heard) {
+                return found;
+            }
+            self.heard.push_back(heard);
+        }
+    }
+
+    pub(crate) async fn assign(&mut self, model: Option<&str>, models_dir: Option<&str>) {
+        let session = "s-1".parse().unwrap();
+        self.send(&ToHost::Assign {
+            account: AccountId::new(Uuid::nil()),
+            session,
+            size: SessionSize::Standard,
+            model: model.map(str::to_owned),
+            models_dir: models_dir.map(str::to_owned),
+        })
+        .await;
+        self.wait(|heard| matches!(heard, Heard::Json(FromHost::Ready { .. })).then_some(())).await;
+        self.send(&ToHost::Lease { remaining_ms: 600_000 }).await;
+    }
+
+    /// Relays an offer; the answer, or the code of the refusal.
+    pub(crate) async fn signal(&mut self, offer: String) -> Result<String, String> {
+        self.n_requests += 1;
+        let n = self.n_requests;
+        self.send(&ToHost::Connect { request: n, connection: ConnectionId::new(Uuid::new_v4()), offer })
+            .await;
+        self.wait(|heard| match heard {
+            Heard::Json(FromHost::Connected { request, answer }) if *request == n => Some(Ok(answer.clone())),
+            Heard::Json(FromHost::Refused { request, error }) if *request == n => {
+                Some(Err(error.code.clone()))
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    pub(crate) async fn connect(&mut self) -> Result<Client, String> {
+        let refused = |code| client::live::Error::Refused { status: 409, code, message: String::new() };
+        Client::connect_with(async |offer| self.signal(offer).await.map_err(refused)).await.map_err(|error| {
+            match error {
+                client::live::Error::Refused { code, .. } => code,
+                other => other.to_string(),
+            }
+        })
+    }
+
+    /// A still as width, height and RGB bytes.
+    pub(crate) async fn still(
+        &mut self,
+        camera: Option<Camera>,
+        width: u32,
+        height: u32,
+    ) -> (u32, u32, Vec<u8>) {
+        self.n_requests += 1;
+        let n = self.n_requests;
+        self.send(&ToHost::Still { request: n, camera, width, height }).await;
+        let png = self
+            .wait(|heard| match heard {
+                Heard::Still(request, png) if *request == n => Some(png.clone()),
+                Heard::Json(FromHost::Refused { request, error }) if *request == n => panic!("{error:?}"),
+                _ => None,
+            })
+            .await;
+        let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().unwrap();
+        let mut rgb = vec![0; reader.output_buffer_size().unwrap()];
+        let info = reader.next_frame(&mut rgb).unwrap();
+        assert_eq!(info.color_type, png::ColorType::Rgb);
+        (info.width, info.height, rgb)
+    }
+}
+
+/// Waits for an event of the client.
+pub(crate) async fn until<T>(client: &mut Client, mut wanted: impl FnMut(&Event) -> Option<T>) -> T {
+    timeout(LONG, async {
+        loop {
+            let event = client.next().await.expect("the client's events ended");
+            if let Some(found) = wanted(&event) {
+                return found;
+            }
+        }
+    })
+    .await
+    .expect("the client waits in vain")
+}
+
+/// Waits for a picture.
+pub(crate) async fn picture(client: &mut Client, wanted: impl Fn(&Picture) -> bool) -> Box<Picture> {
+    until(client, |event| match event {
+        Event::Picture(picture) if wanted(picture) => Some(picture.clone()),
+        _ => None,
+    })
+    .await
+}
+
+/// The last picture before nothing comes for a second.
+pub(crate) async fn last_picture(client: &mut Client) -> Box<Picture> {
+    let mut last = None;
+    loop {
+        match timeout(Duration::from_secs(1), client.next()).await {
+            Ok(Some(Event::Picture(picture))) => last = Some(picture),
+            Ok(Some(_)) => (),
+            Ok(None) => panic!("the client's events ended"),
+            Err(_quiet) => return last.expect("a picture"),
+        }
+    }
+}
+
+/// Sends a request and waits for its response.
+pub(crate) async fn ask(
+    client: &mut Client,
+    body: rpc::client_message::Body,
+) -> Result<rpc::host_message::Body, rpc::Error> {
+    let n = client.request(body);
+    until(client, |event| match event {
+        Event::Message(rpc::HostMessage { request, body: Some(body) }) if *request == n => Some(body.clone()),
+        _ => None,
+    })
+    .await
+    .error_or()
+}
+
+trait ErrorOr: Sized {
+    fn error_or(self) -> Result<Self, rpc::Error>;
+}
+
+impl ErrorOr for rpc::host_message::Body {
+    fn error_or(self) -> Result<Self, rpc::Error> {
+        match self {
+            Self::Error(error) => Err(error),
+            other => Ok(other),
+        }
+    }
+}
+
+/// A camera on a circle around a model of radius 1 at the origin, `yaw` radians from +z.
+pub(crate) fn orbit(seq: u32, yaw: f32, (width, height): (u16, u16)) -> live::Input {
+    let (sin, cos) = (yaw / 2.0).sin_cos();
+    let eye = [3.2 * yaw.sin(), 0.0, 3.2 * yaw.cos()];
+    let camera = live::Camera { eye, orientation: [0.0, sin, 0.0, cos], fov_y: 0.785_398 };
+    live::Input { seq, client_time_us: 0, camera, width, height }
+}
+
+pub(crate) fn link_camera(camera: &live::Camera) -> Camera {
+    Camera { eye: camera.eye, orientation: camera.orientation, fov_y: camera.fov_y }
+}
