@@ -13,10 +13,10 @@ import { Service, sleep, TESTDATA, until } from "./service.mjs";
 const { values: options } = parseArgs({ options: { only: { type: "string" }, screenshot: { type: "string" } } });
 
 /**
- * The video is the model: alike as a decoded H.264 picture is to its source. Measured on the demo and the ten
- * models below; the wrong pictures (another camera, another model) are asserted to fail it.
+ * The video is the model: as alike as a decoded H.264 picture is to its source. Measured on the demo and the models
+ * below: at least 36.3 dB and 0.980. From three degrees aside it is 32.5 dB and 0.938, which is asserted to fail.
  */
-const ALIKE = { psnr: 30, ssim: 0.93 };
+const ALIKE = { psnr: 34.5, ssim: 0.96 };
 
 const DEMO = "builtin://demo";
 const GOOD = [
@@ -85,7 +85,8 @@ try {
     const viewer = await Viewer.open(browser, service.viewer(session), { width: 320, height: 240 });
     others.push(viewer);
     await viewer.live();
-    return { viewer, began };
+    await viewer.words("The lease has run out", 75_000);
+    return { viewer, took: performance.now() - began };
   })();
   lease.catch(() => undefined);
 
@@ -195,7 +196,8 @@ try {
   });
 
   await test("at rest nothing is sent", async () => {
-    await viewer.rest(1_000);
+    // The last sharpening frames may be slow on a busy machine.
+    await viewer.rest(2_500, 30_000);
     const before = await viewer.stats();
     await sleep(3_000);
     const after = await viewer.stats();
@@ -289,7 +291,7 @@ try {
       await probe.words(title);
     }
     await probe.page.getByRole("button", { name: "Open another session" }).click();
-    assert.equal(await probe.page.getByLabel("Session").inputValue(), session);
+    assert.equal(await probe.page.getByRole("textbox", { name: "Session" }).inputValue(), session);
     assert.deepEqual(probe.problems, []);
     await probe.close();
   });
@@ -307,9 +309,10 @@ try {
   });
 
   const show = await Viewer.open(browser, "about:blank", { width: 960, height: 540 });
+  const modelSession = await service.session("models");
   const open = async (model) => {
     await show.page.goto("about:blank");
-    await show.page.goto(service.viewer(session, { model }));
+    await show.page.goto(service.viewer(modelSession, { model }));
     await show.live();
   };
   for (const source of GOOD) {
@@ -323,10 +326,10 @@ try {
       await show.scene(source);
       await show.rest();
       assert.equal(await show.text("toast-title"), "");
-      return assertAlike(service, session, show);
+      return assertAlike(service, modelSession, show);
     });
   }
-  if (models) await open(GOOD[0]);
+  let old = false;
   for (const source of BROKEN) {
     const name = `refuses ${source}`;
     if (!models) {
@@ -334,6 +337,8 @@ try {
       continue;
     }
     await test(name, async () => {
+      if (!old) await open(GOOD[0]);
+      old = true;
       await show.scene(GOOD[0]);
       await show.page.evaluate((source) => window.belvedere.load(source), source);
       await until("the refusal", () => show.text("toast-title"), 10_000);
@@ -346,7 +351,7 @@ try {
       await show.drag([480, 200], [560, 200]);
       await show.rest();
       assert.ok(angle((await show.camera()).yaw, before.yaw) > 0.2);
-      const figures = await assertAlike(service, session, show);
+      const figures = await assertAlike(service, modelSession, show);
       await show.page.getByRole("button", { name: "Dismiss" }).click();
       assert.equal(await show.text("toast-title"), "");
       return `“${said}”, ${figures}`;
@@ -358,7 +363,7 @@ try {
       await show.scene(DEMO);
       assert.match(await show.text("toast-title"), /truncated_bin\.glb/);
       await show.rest();
-      return assertAlike(service, session, show);
+      return assertAlike(service, modelSession, show);
     });
   }
   await test("the model menu", async () => {
@@ -416,9 +421,7 @@ try {
   }
 
   await test("a lease that runs out says so", async () => {
-    const { viewer, began } = await lease;
-    await viewer.words("The lease has run out", 75_000);
-    const took = performance.now() - began;
+    const { viewer, took } = await lease;
     assert.ok(took > 55_000 && took < 66_000, `after ${took} ms`);
     assert.deepEqual(viewer.problems, []);
     return `after ${(took / 1000).toFixed(1)} s`;

@@ -98,6 +98,7 @@ export class Menu {
     this.element.replaceChildren(...rows);
     if (items.length >= FILTER_FROM) this.element.prepend(this.#filter(rows));
     this.#place();
+    this.element.querySelector("[aria-checked='true']")?.scrollIntoView({ block: "center" });
     const first = this.element.querySelector<HTMLElement>("input, [aria-checked='true']") ?? rows[0];
     first?.focus({ preventScroll: true });
   }
