@@ -10,7 +10,7 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use protocol::link::{Camera, EndReason, FromHost, MAX_MESSAGE_BYTES, ToHost, VERSION};
 use protocol::rest::Error;
 use protocol::{ConnectionId, HostId, SessionId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::engine::Event;
@@ -200,9 +200,13 @@ impl Drop for Abandoned<'_> {
     }
 }
 
-/// Serves one link until it breaks.
-pub(crate) async fn serve(mut socket: WebSocket, engine: mpsc::Sender<Event>) {
-    let Some((hello, version)) = hello(&mut socket).await else {
+/// Serves one link until it breaks. Those who have not said Hello wait for one of the places of `strangers`.
+pub(crate) async fn serve(mut socket: WebSocket, strangers: &Semaphore, engine: mpsc::Sender<Event>) {
+    // The semaphore is never closed.
+    let Ok(place) = strangers.acquire().await else { return };
+    let first = hello(&mut socket).await;
+    drop(place);
+    let Some((hello, version)) = first else {
         return close(socket, close_code::POLICY, "expected Hello").await;
     };
     if version != VERSION {

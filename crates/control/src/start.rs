@@ -256,7 +256,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             handshake_port: handshake_address.port(),
             inspector_port: inspector_address.port(),
         },
-        links: App::links(),
+        strangers: App::strangers(),
     });
     let (shutdown, ending) = watch::channel(false);
     let mut listeners = JoinSet::new();

@@ -5,7 +5,7 @@ use axum::http::header::LOCATION;
 use axum::http::{HeaderValue, StatusCode};
 use protocol::ConnectionId;
 use protocol::link::Camera;
-use protocol::rest::SessionStatus;
+use protocol::rest::{self, SessionStatus};
 use uuid::Uuid;
 
 use super::answer::{Answer, empty, text, uncached};
@@ -22,6 +22,28 @@ const OFFER_BYTES_MAX: usize = 256 * 1024;
 const STILL_SIDE_MAX: u32 = 4_096;
 
 /// Connects a client: an SDP offer in, the host's answer out.
+#[utoipa::path(
+    post, path = "/accounts/{account_id}/sessions/{session_id}/connection", tag = "connections", operation_id = "Connect",
+    params(
+        ("account_id" = String, Path, description = "Account id, a UUID."),
+        ("session_id" = String, Path, description = "As chosen at creation."),
+    ),
+    request_body(content = String, content_type = "application/sdp", description = "The SDP offer."),
+    responses(
+        (status = 201, description = "The SDP answer; `Location` is the connection.", body = String, content_type = "application/sdp"),
+        (status = 400, description = "`BadOffer`.", body = rest::ErrorBody),
+        (status = 401, description = "No valid access token; no body."),
+        (status = 403, description = "A token of another account.", body = rest::ErrorBody),
+        (status = 404, description = "There is no such session or connection.", body = rest::ErrorBody),
+        (status = 406, description = "`NoCodec`: no codec in common.", body = rest::ErrorBody),
+        (status = 408, description = "The body did not arrive in time.", body = rest::ErrorBody),
+        (status = 409, description = "`ConnectionInUse`, `SessionNotReady` or `SessionEnded`.", body = rest::ErrorBody),
+        (status = 413, description = "The body is too long.", body = rest::ErrorBody),
+        (status = 415, description = "The body is not `application/sdp`.", body = rest::ErrorBody),
+        (status = 503, description = "`HostUnavailable`: try again.", body = rest::ErrorBody),
+    ),
+    security(("accessToken" = []))
+)]
 pub(super) async fn connect(call: &Call<'_>, session: &str, body: Body) -> Result<Answer, ApiError> {
     let link = link_of(call, session).await?;
     if !is_media_type(&call.parts.headers, "application/sdp") {
@@ -50,6 +72,23 @@ pub(super) async fn connect(call: &Call<'_>, session: &str, body: Body) -> Resul
 }
 
 /// Lets a client go.
+#[utoipa::path(
+    delete, path = "/accounts/{account_id}/sessions/{session_id}/connection/{connection_id}", tag = "connections", operation_id = "Disconnect",
+    params(
+        ("account_id" = String, Path, description = "Account id, a UUID."),
+        ("session_id" = String, Path, description = "As chosen at creation."),
+        ("connection_id" = String, Path, description = "From the `Location` of the connection."),
+    ),
+    responses(
+        (status = 204, description = "The client has left."),
+        (status = 401, description = "No valid access token; no body."),
+        (status = 403, description = "A token of another account.", body = rest::ErrorBody),
+        (status = 404, description = "There is no such session or connection.", body = rest::ErrorBody),
+        (status = 409, description = "`SessionNotReady` or `SessionEnded`.", body = rest::ErrorBody),
+        (status = 503, description = "`HostUnavailable`: try again.", body = rest::ErrorBody),
+    ),
+    security(("accessToken" = []))
+)]
 pub(super) async fn disconnect(call: &Call<'_>, session: &str, id: &str) -> Result<Answer, ApiError> {
     let link = link_of(call, session).await?;
     let connection: Option<ConnectionId> = id.parse().ok();
@@ -61,6 +100,29 @@ pub(super) async fn disconnect(call: &Call<'_>, session: &str, id: &str) -> Resu
 }
 
 /// The host's own picture of the scene.
+#[utoipa::path(
+    get, path = "/accounts/{account_id}/sessions/{session_id}/still", tag = "connections", operation_id = "Still",
+    params(
+        ("account_id" = String, Path, description = "Account id, a UUID."),
+        ("session_id" = String, Path, description = "As chosen at creation."),
+        ("width" = u32, Query, minimum = 1, maximum = 4096, description = "Pixels."),
+        ("height" = u32, Query, minimum = 1, maximum = 4096, description = "Pixels."),
+        ("eye" = Option<String>, Query, description = "`x,y,z` in metres; with `orientation` and `fovY`, or none of them."),
+        ("orientation" = Option<String>, Query, description = "Unit quaternion `x,y,z,w`, world from view."),
+        ("fovY" = Option<f32>, Query, description = "Vertical field of view in radians."),
+    ),
+    responses(
+        (status = 200, description = "The host's own picture.", body = Vec<u8>, content_type = "image/png"),
+        (status = 400, description = "The view is not understood.", body = rest::ErrorBody),
+        (status = 401, description = "No valid access token; no body."),
+        (status = 403, description = "A token of another account.", body = rest::ErrorBody),
+        (status = 404, description = "There is no such session or connection.", body = rest::ErrorBody),
+        (status = 409, description = "`SessionNotReady` or `SessionEnded`.", body = rest::ErrorBody),
+        (status = 500, description = "`RenderFailed`.", body = rest::ErrorBody),
+        (status = 503, description = "`HostUnavailable`: try again.", body = rest::ErrorBody),
+    ),
+    security(("accessToken" = []))
+)]
 pub(super) async fn still(call: &Call<'_>, session: &str) -> Result<Answer, ApiError> {
     let link = link_of(call, session).await?;
     let (width, height, camera) = view_of(&call.query).map_err(ApiError::bad_request)?;

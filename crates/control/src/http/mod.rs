@@ -3,7 +3,7 @@
 //! Paths are matched raw, still percent-encoded ([`route`]). Every answer gets its headers here.
 
 mod answer;
-mod connection;
+pub(crate) mod connection;
 mod errors;
 pub(crate) mod listen;
 mod query;
@@ -45,8 +45,8 @@ const JSON_BYTES_MAX: usize = 64 * 1024;
 /// How long a client may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// WebSockets that have not said Hello yet, or are served.
-const LINKS_MAX: usize = 20_000;
+/// WebSockets that have not said Hello yet, each of which may hold as much memory as a still picture.
+const STRANGERS_MAX: usize = 32;
 
 /// What every request may use.
 pub(crate) struct App {
@@ -57,13 +57,13 @@ pub(crate) struct App {
     pub(crate) clock: Arc<dyn Clock>,
     /// What sessions say about where they are.
     pub(crate) place: Place,
-    pub(crate) links: Semaphore,
+    pub(crate) strangers: Semaphore,
 }
 
 impl App {
-    /// How many links [`Self::links`] lets in.
-    pub(crate) fn links() -> Semaphore {
-        Semaphore::new(LINKS_MAX)
+    /// Places for WebSockets that have not said Hello yet.
+    pub(crate) fn strangers() -> Semaphore {
+        Semaphore::new(STRANGERS_MAX)
     }
 }
 
@@ -262,10 +262,9 @@ async fn link(app: Arc<App>, parts: &mut Parts) -> Answer {
         .max_message_size(MAX_STILL_BYTES + 8)
         .max_frame_size(MAX_STILL_BYTES + 8)
         .on_upgrade(move |socket| async move {
-            let Ok(_permit) = app.links.try_acquire() else { return };
             let engine = app.engine.clone();
             tokio::select! {
-                () = crate::link::serve(socket, engine.clone()) => {}
+                () = crate::link::serve(socket, &app.strangers, engine.clone()) => {}
                 () = engine.closed() => {}
             }
         })

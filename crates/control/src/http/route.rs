@@ -5,6 +5,7 @@ use axum::http::Method;
 /// What an address names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route<'a> {
+    /// Leads to the viewer.
     Root,
     Health,
     Jwks,
@@ -68,7 +69,7 @@ impl Route<'_> {
 pub(super) fn parse(path: &str) -> Option<Route<'_>> {
     let path = path.strip_prefix('/')?;
     match path {
-        "" => return Some(Route::Root),
+        "" | "viewer" => return Some(Route::Root),
         "healthz" => return Some(Route::Health),
         ".well-known/jwks.json" => return Some(Route::Jwks),
         "internal/link" => return Some(Route::Link),
@@ -115,6 +116,7 @@ mod tests {
         let rendering = |what| Some(Route::Rendering { account: "a", what });
         for (path, expected) in [
             ("/", Some(Route::Root)),
+            ("/viewer", Some(Route::Root)),
             ("/viewer/", Some(Route::Viewer(""))),
             ("/viewer/x/y.js", Some(Route::Viewer("x/y.js"))),
             ("/Accounts/a/token", Some(Route::Token { account: "a" })),

@@ -3,6 +3,9 @@
 //! Writes come from the engine alone, many sessions in one IMMEDIATE transaction; what a commit returned survives
 //! a power cut (WAL, `synchronous = FULL`). Everybody reads.
 
+use std::fs::{OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -96,6 +99,8 @@ pub struct Process {
 impl Store {
     /// Opens the file, makes it if needed, and brings its schema up to date.
     pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
+        // It holds keys. SQLite gives its other files the rights of this one.
+        make_private(path).map_err(sqlx::Error::Io)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -255,6 +260,11 @@ impl Store {
             .await?;
         Ok(transaction.commit().await?)
     }
+}
+
+fn make_private(path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))
 }
 
 fn to_integer(at: Timestamp) -> i64 {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use crate::fleet::Fleet;
 use crate::world::{V, World};
 
 /// Requests that reach every corner, with the status they get.
@@ -263,5 +264,41 @@ async fn the_viewer_is_isolated_and_cached_by_its_content() {
     assert_eq!(world.send("GET", "/viewer/../main.rs", &[], "").await.status, 404);
     let root = world.send("GET", "/", &[], "").await;
     assert_eq!((root.status, root.header("Location")), (302, Some("/viewer/")));
+    world.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_port_that_is_taken_is_replaced() {
+    let first = World::new().await;
+    let taken = first.running.ready.handshake_port;
+    let second = World::with(Fleet::default(), |config| config.handshake_port = taken).await;
+    let ready = &second.running.ready;
+    assert_ne!(ready.handshake_port, taken);
+    assert!((49_152..=65_534).contains(&ready.handshake_port));
+    first.running.stop().await;
+    second.running.stop().await;
+}
+
+#[tokio::test]
+async fn what_holds_secrets_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let dir = tempfile::tempdir().unwrap();
+    // A folder that somebody made for everyone.
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let clock = std::sync::Arc::new(control::clock::ManualClock::new());
+    let world = World::again(dir, clock, Fleet::default(), |_| ()).await;
+    let dir = world.dir.path();
+    let files =
+        ["account.json", "ready.json", "belvedere.db", "belvedere.db-wal", "tls/ca.key", "tls/server.key"];
+    for file in files {
+        let mode = std::fs::metadata(dir.join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{file}: {mode:o}");
+    }
+    let account: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(dir.join("account.json")).unwrap()).unwrap();
+    let members: Vec<&String> = account.as_object().unwrap().keys().collect();
+    assert_eq!(members, ["accountDomain", "accountId", "accountKey", "endpoint", "secondaryKey"]);
+    assert_eq!(account["endpoint"], world.running.ready.https.as_str());
     world.running.stop().await;
 }
