@@ -33,12 +33,12 @@ pub(crate) fn run(args: &ServeArgs, shown: Shown) -> Result<()> {
     let demo = match shown {
         Shown::Nothing => None,
         Shown::Demo => Some(control::Demo {
-            session: "demo".to_owned(),
+            session: "demo".parse()?,
             model: "builtin://demo".to_owned(),
             lease_minutes: OWN_LEASE_MINUTES,
         }),
         Shown::Model(path) => Some(control::Demo {
-            session: "view".to_owned(),
+            session: "view".parse()?,
             model: model_path(&path)?,
             lease_minutes: OWN_LEASE_MINUTES,
         }),

@@ -96,9 +96,9 @@ impl Client {
         Ok(Self { http: http.build().map_err(Error::Setup)?, options, token: tokio::sync::Mutex::new(None) })
     }
 
-    /// The HTTP client, with its certificates.
-    pub fn http(&self) -> &reqwest::Client {
-        &self.http
+    /// Where the service is and who asks.
+    pub fn options(&self) -> &Options {
+        &self.options
     }
 
     /// URL of a session.

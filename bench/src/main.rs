@@ -1,0 +1,68 @@
+//! Measures what Belvedere promises, beside a peer where there is one.
+//!
+//! Run by `cargo xtask bench`, which builds the binary and installs the peers. Prints one table and writes the same
+//! figures as JSON. Machines are noisy: times are medians with min and max, CPU time stands beside wall time, and a
+//! comparison alternates between both sides within one run.
+
+mod raster;
+mod server;
+mod sessions;
+mod stream;
+mod table;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+use crate::table::Table;
+
+/// Programs and places, as `xtask` gives them.
+pub(crate) struct Tools {
+    /// The release binary.
+    pub(crate) belvedere: PathBuf,
+    /// A Python with numpy and vtk.
+    pub(crate) python: PathBuf,
+    /// The workspace's root.
+    pub(crate) root: PathBuf,
+    /// Where figures and meshes go.
+    pub(crate) out: PathBuf,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [belvedere, python, root, out, only @ ..] = args.as_slice() else {
+        bail!(
+            "usage: bench BELVEDERE PYTHON ROOT OUT [sessions|stream|browser|raster …]; `cargo xtask bench` fills this in"
+        );
+    };
+    let tools =
+        Tools { belvedere: belvedere.into(), python: python.into(), root: root.into(), out: out.into() };
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|one| one == name);
+    let mut table = Table::default();
+    if wanted("raster") {
+        raster::run(&tools, &mut table).context("raster bench")?;
+    }
+    if wanted("sessions") {
+        sessions::run(&tools, &mut table).context("sessions bench")?;
+    }
+    if wanted("stream") {
+        stream::run(&tools, &mut table).context("stream bench")?;
+    }
+    if wanted("browser") {
+        stream::browser(&tools, &mut table).context("browser bench")?;
+    }
+    print!("{table}");
+    std::fs::write(tools.out.join("bench.json"), serde_json::to_string_pretty(&table)?)?;
+    Ok(())
+}
