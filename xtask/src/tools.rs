@@ -60,20 +60,21 @@ pub(crate) fn chromium() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Runs `npm ci` for `web/` below `target/` if its lock file changed, and links it where Node looks for it.
+/// Installs the npm packages of `web/` below `target/` if its lock file changed, and links them where Node looks.
 pub(crate) fn npm() -> Result<()> {
     if !works("node") || !works("npm") {
         bail!("the web tests need Node 20 or newer with npm; install them (https://nodejs.org)");
     }
     let (web, installed) = (root().join("web"), target().join("npm"));
-    std::fs::create_dir_all(&installed)?;
     let stamp = installed.join("installed-lock.json");
     let lock = std::fs::read(web.join("package-lock.json")).context("web/package-lock.json")?;
     if std::fs::read(&stamp).ok().as_deref() != Some(&lock) {
+        std::fs::create_dir_all(&installed)?;
         for file in ["package.json", "package-lock.json", ".npmrc"] {
-            if web.join(file).exists() {
-                std::fs::copy(web.join(file), installed.join(file))?;
-            }
+            std::fs::copy(web.join(file), installed.join(file)).with_context(|| format!("web/{file}"))?;
+        }
+        for workspace in ["sdk", "viewer", "e2e"] {
+            link(&web.join(workspace), &installed.join(workspace))?;
         }
         run(Command::new("npm")
             .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
@@ -81,13 +82,20 @@ pub(crate) fn npm() -> Result<()> {
             .stdout(Stdio::null()))?;
         std::fs::write(&stamp, &lock)?;
     }
-    let link = web.join("node_modules");
-    if std::fs::read_link(&link).ok().as_deref() != Some(&installed.join("node_modules")) && !link.is_dir() {
-        // A dangling link of a removed target folder is in the way; no link is no error.
-        std::fs::remove_file(&link).ok();
-        std::os::unix::fs::symlink(installed.join("node_modules"), &link)?;
+    let modules = web.join("node_modules");
+    // A real folder is somebody's own `npm ci`.
+    if modules.is_symlink() || !modules.exists() {
+        link(&installed.join("node_modules"), &modules)?;
     }
     Ok(())
+}
+
+/// Makes `at` a symbolic link to `to`, whatever it linked to before.
+fn link(to: &Path, at: &Path) -> Result<()> {
+    if at.is_symlink() {
+        std::fs::remove_file(at)?;
+    }
+    std::os::unix::fs::symlink(to, at).with_context(|| format!("{} cannot be linked", at.display()))
 }
 
 /// A Python with these packages, in a virtual environment below `target/`.
