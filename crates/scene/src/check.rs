@@ -94,7 +94,7 @@ impl Model {
                 return Err(Defect::Length { mesh, attribute, got, want });
             }
         }
-        if primitive.indices.len() % 3 != 0 {
+        if !primitive.indices.len().is_multiple_of(3) {
             let got = primitive.indices.len();
             return Err(Defect::Length { mesh, attribute: "indices", got, want: got / 3 * 3 });
         }
