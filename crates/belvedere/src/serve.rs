@@ -66,7 +66,13 @@ pub(crate) fn host() -> Result<()> {
 
 fn log_to_stderr() {
     let filter = EnvFilter::try_from_env(ENV_LOG).unwrap_or_else(|_unset| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // A host outlives a control plane that was killed, and with it the reader of its log; the complaint about
+        // that would go to the same broken pipe and panic.
+        .log_internal_errors(false)
+        .init();
 }
 
 /// The model's path as the host gets it: absolute, and known to exist.
