@@ -3,7 +3,7 @@
 //! | command | does |
 //! |---|---|
 //! | `test` | runs every test there is, installs what they need below `target/`, ends with `N passed, N failed` |
-//! | `bench` | measures, prints one table, writes `target/bench.json` |
+//! | `bench` | measures, prints one table, writes `target/bench.json`; parts: `raster`, `sessions`, `stream`, `browser` |
 //! | `generate` | writes what is made from contracts and committed: `crates/protocol/src/live/rpc.rs`, `api/openapi.json`, `web/dist` |
 //! | `fresh` | fails if `generate` would change anything |
 //! | `setup` | installs what `test` and `bench` need, and nothing else |
@@ -15,7 +15,7 @@ mod tools;
 #[cfg(test)]
 mod tidy;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Result, bail};
 
@@ -23,6 +23,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let done = match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["test"] => suites::run(),
+        ["bench", only @ ..] => bench(only),
         ["generate"] => generate::run(),
         ["fresh"] => generate::check(),
         ["setup"] => tools::setup(),
@@ -37,8 +38,17 @@ fn main() -> ExitCode {
     }
 }
 
+/// Builds and runs the bench; `only` names the parts to run.
+fn bench(only: &[&str]) -> Result<()> {
+    tools::npm()?;
+    tools::chromium()?;
+    let python = tools::bench_python()?;
+    let (belvedere, bench) = (tools::binary(true)?, tools::build("bench", true)?);
+    tools::run(Command::new(bench).arg(belvedere).arg(python).arg(root()).arg(target()).args(only))
+}
+
 fn usage() -> Result<()> {
-    bail!("usage: cargo xtask test | bench | generate | fresh | setup")
+    bail!("usage: cargo xtask test | bench [PART …] | generate | fresh | setup")
 }
 
 /// The workspace's root.

@@ -131,15 +131,35 @@ pub(crate) fn conformance_python() -> Result<PathBuf> {
     python(&PYTHON_PACKAGES)
 }
 
+/// A Python with VTK, the peer of the raster bench, and the Mesa that it renders with.
+pub(crate) fn bench_python() -> Result<PathBuf> {
+    let python = python(&["numpy", "vtk==9.7.2"])?;
+    let sees_mesa =
+        Command::new(&python).args(["-c", VTK_PROBE]).stderr(Stdio::null()).stdout(Stdio::null()).status()?;
+    if !sees_mesa.success() {
+        debian(&["libegl1", "libgl1-mesa-dri"], "the comparison with VTK")?;
+    }
+    Ok(python)
+}
+
+/// Renders one picture with VTK, or fails.
+const VTK_PROBE: &str = "import vtk; w = vtk.vtkRenderWindow(); w.SetOffScreenRendering(1); w.SetSize(64, 64); \
+    w.AddRenderer(vtk.vtkRenderer()); w.Render(); assert 'OpenGL' in w.ReportCapabilities()";
+
 /// Builds the `belvedere` binary in this profile and gives its path.
 pub(crate) fn binary(release: bool) -> Result<PathBuf> {
+    build("belvedere", release)
+}
+
+/// Builds the binary of a package in this profile and gives its path.
+pub(crate) fn build(package: &str, release: bool) -> Result<PathBuf> {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--package", "belvedere"]).current_dir(root());
+    cargo.args(["build", "--quiet", "--package", package]).current_dir(root());
     if release {
         cargo.arg("--release");
     }
     run(&mut cargo)?;
-    Ok(target().join(if release { "release" } else { "debug" }).join("belvedere"))
+    Ok(target().join(if release { "release" } else { "debug" }).join(package))
 }
 
 /// Whether the shared models are there.
