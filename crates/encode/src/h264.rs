@@ -8,7 +8,10 @@ use openh264::encoder::{
     RateControlMode, UsageType, VuiConfig,
 };
 use openh264::formats::YUVSource;
-use openh264_sys2::{ENCODER_OPTION_BITRATE, ENCODER_OPTION_MAX_BITRATE, SBitrateInfo, SPATIAL_LAYER_ALL};
+use openh264_sys2::{
+    ENCODER_OPTION_BITRATE, ENCODER_OPTION_MAX_BITRATE, ENCODER_OPTION_TRACE_LEVEL, SBitrateInfo,
+    SPATIAL_LAYER_ALL, WELS_LOG_QUIET,
+};
 
 use crate::{Bitrate, EncodeError, Encoded, Picture, VideoEncoder};
 
@@ -138,8 +141,16 @@ fn start(config: &H264Config) -> Result<Encoder, EncodeError> {
         .background_detection(false)
         .profile(Profile::Baseline)
         .vui(VuiConfig::bt709());
-    Encoder::with_api_config(OpenH264API::from_source(), config)
-        .map_err(|error| EncodeError::Codec(Box::new(error)))
+    let mut encoder = Encoder::with_api_config(OpenH264API::from_source(), config)
+        .map_err(|error| EncodeError::Codec(Box::new(error)))?;
+    // The wrapper silences the codec only after it was initialised, which says on stderr that rate control needs
+    // skipping. It does well without, and failures come as codes.
+    let mut level = WELS_LOG_QUIET;
+    // SAFETY: the trace level is one of the options that are taken before initialisation (welsEncoderExt.cpp,
+    // SetOption); it points to an int that is read and not kept.
+    let _still_loud =
+        unsafe { encoder.raw_api().set_option(ENCODER_OPTION_TRACE_LEVEL, (&raw mut level).cast()) } != 0;
+    Ok(encoder)
 }
 
 fn clamp(bitrate: Bitrate) -> Bitrate {
