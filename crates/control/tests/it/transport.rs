@@ -75,15 +75,9 @@ async fn items_2_to_5_every_answer_has_its_headers() {
         // 8
         if let Some(b'{') = answer.body.first() {
             assert_eq!(answer.header("Content-Type"), Some("application/json; charset=utf-8"), "{name}");
-            assert_eq!(
-                answer.body,
-                serde_json::to_vec(&answer.json()).map(|_| answer.body.clone()).unwrap(),
-                "{name}"
-            );
-            assert!(
-                !answer.text().contains(": ") || answer.text().contains("message"),
-                "{name} is not compact"
-            );
+            // Written again without a space, with keys in whatever order, it is as long.
+            let compact = serde_json::to_vec(&answer.json()).unwrap();
+            assert_eq!(answer.body.len(), compact.len(), "{name} is not compact: {}", answer.text());
         }
         let length = answer.header("Content-Length").map(|length| length.parse::<usize>().unwrap());
         let expected = (answer.status != 204).then_some(answer.body.len());
