@@ -1,7 +1,8 @@
 //! Colour: sRGB (IEC 61966-2-1), tone mapping (Khronos PBR Neutral, specification 1.0), BT.709 limited range.
 //!
-//! Light is linear with BT.709 primaries, which sRGB shares, until it is tone-mapped; pictures are sRGB-encoded and the
-//! video matrix is applied to these encoded values, as browsers undo it.
+//! Light is linear with BT.709 primaries, which sRGB shares. Lit surfaces are tone-mapped one by one, before they are
+//! blended or averaged: unlit colours and the background must come out as they went in. Pictures are sRGB-encoded, and
+//! the video matrix is applied to these encoded values, as browsers undo it.
 
 use crate::simd::{Float, Int, Isa};
 
@@ -26,7 +27,8 @@ pub(crate) fn tone_mapped<S: Isa>([r, g, b]: [S::F; 3]) -> [S::F; 3] {
     let k = S::F::splat;
     let (zero, one) = (S::F::zero(), k(1.0));
     // Bounds keep infinite and negative light harmless; NaN becomes 0.
-    let [r, g, b] = [r, g, b].map_each(|x| x.max(zero).min(k(1e6)));
+    let bright = k(1e6);
+    let (r, g, b) = (r.max(zero).min(bright), g.max(zero).min(bright), b.max(zero).min(bright));
     let low = r.min(g).min(b);
     let offset = S::F::select(low.lt(k(0.08)), (k(-6.25) * low).mul_add(low, low), k(0.04));
     let [r, g, b] = [r - offset, g - offset, b - offset];
@@ -41,28 +43,11 @@ pub(crate) fn tone_mapped<S: Isa>([r, g, b]: [S::F; 3]) -> [S::F; 3] {
     let keep = one / k(DESATURATION).mul_add(peak - new_peak, one);
     let white = new_peak * (one - keep);
     let scale = scale * keep;
-    [r, g, b].map_each(|x| S::F::select(compressed, x.mul_add(scale, white), x))
-}
-
-/// The scene light that [`tone_mapped`] turns into the given displayable light (0 to 1; the very brightest is a little
-/// darkened, since its light would be infinite).
-#[inline(always)]
-pub(crate) fn light_for_display<S: Isa>([r, g, b]: [S::F; 3]) -> [S::F; 3] {
-    let k = S::F::splat;
-    let (zero, one) = (S::F::zero(), k(1.0));
-    let [r, g, b] = [r, g, b].map_each(|x| x.max(zero).min(k(0.9995)));
-    let d = 1.0 - START;
-    let peak = r.max(g).max(b);
-    let old_peak = k(d * d) / (one - peak) + k(START - d);
-    let keep = one / k(DESATURATION).mul_add(old_peak - peak, one);
-    let white = peak * (one - keep);
-    let scale = old_peak / (peak.max(k(1e-6)) * keep);
-    let compressed = peak.ge(k(START));
-    let [r, g, b] = [r, g, b].map_each(|x| S::F::select(compressed, (x - white).max(zero) * scale, x));
-    // The offset was x - 6.25 x^2 of the darkest, or 0.04: what is left is 6.25 x^2.
-    let low = r.min(g).min(b);
-    let offset = S::F::select(low.lt(k(0.04)), (low * k(1.0 / 6.25)).sqrt() - low, k(0.04));
-    [r + offset, g + offset, b + offset]
+    [
+        S::F::select(compressed, r.mul_add(scale, white), r),
+        S::F::select(compressed, g.mul_add(scale, white), g),
+        S::F::select(compressed, b.mul_add(scale, white), b),
+    ]
 }
 
 /// sRGB-encodes linear light of 0 to 1. A polynomial in the fourth root; at most 0.0003 off, a
@@ -113,16 +98,4 @@ pub(crate) fn chroma<S: Isa>([r, g, b]: [S::F; 3]) -> [S::F; 2] {
     let v = k(0.5 * 224.0).mul_add(r, k(128.0));
     let v = k(-0.0722 / 1.5748 * 224.0).mul_add(b, k(-0.7152 / 1.5748 * 224.0).mul_add(g, v));
     [u, v]
-}
-
-/// `map` without a closure call that might not be inlined into code with other target features.
-pub(crate) trait MapEach<T: Copy> {
-    fn map_each(self, f: impl Fn(T) -> T) -> Self;
-}
-
-impl<T: Copy> MapEach<T> for [T; 3] {
-    #[inline(always)]
-    fn map_each(self, f: impl Fn(T) -> T) -> Self {
-        [f(self[0]), f(self[1]), f(self[2])]
-    }
 }

@@ -20,9 +20,8 @@ use scene::math::Vec3;
 pub(crate) const LEVELS: usize = 7;
 /// Edge of each level's map without its border.
 const EDGES: [usize; LEVELS] = [256, 96, 64, 48, 32, 32, 32];
-/// Directions per texel of a rough level. 48 leave no visible noise, as the lights have soft edges and the samples come
-/// from ever blurrier copies.
-const SAMPLES: u32 = 48;
+/// Directions per texel of a rough level. So few leave no visible noise, as the samples come from ever blurrier copies.
+const SAMPLES: u32 = 64;
 
 /// Light from far away, by direction.
 #[derive(Debug)]
@@ -77,6 +76,8 @@ impl Environment {
 /// A rectangular light at infinity.
 struct Softbox {
     toward: Vec3,
+    across: Vec3,
+    up: Vec3,
     /// Tangents of the half angles, across and up.
     half_size: [f32; 2],
     /// Width of the soft edge in the same measure.
@@ -85,9 +86,12 @@ struct Softbox {
 }
 
 impl Softbox {
-    fn at(yaw_deg: f32, pitch_deg: f32) -> Vec3 {
-        let (yaw, pitch) = (yaw_deg.to_radians(), pitch_deg.to_radians());
-        Vec3::new(yaw.sin() * pitch.cos(), pitch.sin(), yaw.cos() * pitch.cos())
+    /// Yaw from +z towards +x and pitch up, degrees.
+    fn new(yaw: f32, pitch: f32, half_size: [f32; 2], softness: f32, light: Vec3) -> Self {
+        let ((sy, cy), (sp, cp)) = (yaw.to_radians().sin_cos(), pitch.to_radians().sin_cos());
+        let toward = Vec3::new(sy * cp, sp, cy * cp);
+        let across = Vec3::new(cy, 0.0, -sy);
+        Self { toward, across, up: toward.cross(across), half_size, softness, light }
     }
 
     fn toward(&self, d: Vec3) -> Vec3 {
@@ -95,14 +99,11 @@ impl Softbox {
         if depth <= 0.02 {
             return Vec3::ZERO;
         }
-        let across =
-            if self.toward.y.abs() > 0.99 { Vec3::X } else { Vec3::Y.cross(self.toward).normalize() };
-        let up = self.toward.cross(across);
         let edge = |x: f32, half: f32| {
             let t = ((half + self.softness - (x / depth).abs()) / (2.0 * self.softness)).clamp(0.0, 1.0);
             t * t * (3.0 - 2.0 * t)
         };
-        self.light * edge(d.dot(across), self.half_size[0]) * edge(d.dot(up), self.half_size[1])
+        self.light * edge(d.dot(self.across), self.half_size[0]) * edge(d.dot(self.up), self.half_size[1])
     }
 }
 
@@ -112,29 +113,23 @@ fn studio_light(d: Vec3) -> Vec3 {
     let boxes = BOXES.get_or_init(|| {
         let warm = Vec3::new(1.0, 0.955, 0.89);
         let cool = Vec3::new(0.88, 0.945, 1.0);
-        let softbox = |yaw, pitch, half_size, softness, light| Softbox {
-            toward: Softbox::at(yaw, pitch),
-            half_size,
-            softness,
-            light,
-        };
         [
             // Key: left of the starting camera, high.
-            softbox(-15.0, 42.0, [0.62, 0.42], 0.10, warm * 7.5),
+            Softbox::new(-12.0, 44.0, [0.44, 0.32], 0.07, warm * 4.2),
             // Fill: right of it, low and broad.
-            softbox(105.0, 18.0, [0.55, 0.75], 0.22, cool * 2.6),
+            Softbox::new(104.0, 16.0, [0.50, 0.72], 0.20, cool * 0.62),
             // Rims: behind, tall and narrow.
-            softbox(-140.0, 24.0, [0.24, 0.85], 0.08, cool * 5.0),
-            softbox(170.0, 30.0, [0.50, 0.30], 0.12, warm * 4.0),
+            Softbox::new(-138.0, 22.0, [0.18, 0.80], 0.06, cool * 2.4),
+            Softbox::new(172.0, 30.0, [0.42, 0.26], 0.10, warm * 1.8),
             // A strip that draws a line along curved things.
-            softbox(55.0, 12.0, [0.07, 0.55], 0.04, Vec3::splat(3.5)),
+            Softbox::new(58.0, 14.0, [0.055, 0.55], 0.03, Vec3::splat(2.6)),
             // Overhead.
-            softbox(20.0, 88.0, [0.75, 0.55], 0.20, Vec3::splat(3.2)),
+            Softbox::new(20.0, 86.0, [0.62, 0.46], 0.16, Vec3::splat(1.0)),
         ]
     });
     // The dome: a soft horizon, a floor that gives back some warm light.
-    let sky = Vec3::new(0.50, 0.53, 0.57).lerp(Vec3::new(0.74, 0.77, 0.82), d.y.clamp(0.0, 1.0).sqrt());
-    let ground = Vec3::new(0.40, 0.385, 0.37).lerp(Vec3::new(0.20, 0.19, 0.18), (-d.y).clamp(0.0, 1.0));
+    let sky = Vec3::new(0.40, 0.42, 0.45).lerp(Vec3::new(0.46, 0.49, 0.53), d.y.clamp(0.0, 1.0).sqrt());
+    let ground = Vec3::new(0.27, 0.26, 0.25).lerp(Vec3::new(0.13, 0.125, 0.12), (-d.y).clamp(0.0, 1.0));
     let t = (d.y / 0.24 + 0.5).clamp(0.0, 1.0);
     let dome = ground.lerp(sky, t * t * (3.0 - 2.0 * t));
     boxes.iter().fold(dome, |sum, b| sum + b.toward(d))
@@ -184,11 +179,29 @@ impl Map {
         Self { edge, texels: (0..edge * edge).map(texel).collect() }
     }
 
-    /// Nearest texel.
+    /// Bilinear.
     fn toward(&self, d: Vec3) -> Vec3 {
         let (u, v) = point(d);
-        let at = |x: f32| ((x * self.edge as f32) as usize).min(self.edge - 1);
-        self.texels[at(v) * self.edge + at(u)]
+        let place = |x: f32| x * self.edge as f32 - 0.5;
+        let (x, y) = (place(u), place(v));
+        let (x0, y0) = (x.floor(), y.floor());
+        let texel = |dx: isize, dy: isize| self.texel(x0 as isize + dx, y0 as isize + dy);
+        let row = |dy: isize| texel(0, dy).lerp(texel(1, dy), x - x0);
+        row(0).lerp(row(1), y - y0)
+    }
+
+    /// Coordinates may be one beyond an edge: there the map goes on mirrored along that edge.
+    fn texel(&self, mut x: isize, mut y: isize) -> Vec3 {
+        let last = self.edge as isize - 1;
+        if x < 0 || x > last {
+            x = x.clamp(0, last);
+            y = last - y;
+        }
+        if y < 0 || y > last {
+            y = y.clamp(0, last);
+            x = last - x;
+        }
+        self.texels[y as usize * self.edge + x as usize]
     }
 
     /// With a border of one texel, which repeats what lies across the fold.
@@ -196,17 +209,7 @@ impl Map {
         let edge = self.edge as isize;
         for y in -1..=edge {
             for x in -1..=edge {
-                // Past an edge the map goes on mirrored along that edge.
-                let (mut x, mut y) = (x, y);
-                if x < 0 || x >= edge {
-                    x = x.clamp(0, edge - 1);
-                    y = edge - 1 - y;
-                }
-                if y < 0 || y >= edge {
-                    y = y.clamp(0, edge - 1);
-                    x = edge - 1 - x;
-                }
-                out.push(rgb9e5(self.texels[y as usize * self.edge + x as usize]));
+                out.push(rgb9e5(self.texel(x, y)));
             }
         }
     }
@@ -228,7 +231,7 @@ fn rgb9e5(c: Vec3) -> u32 {
 
 /// Samples of a GGX lobe around +z with n = v: the directions to the light, by weight.
 struct Lobe {
-    /// Direction, weight (sums to 1), level of the mirror map's halvings.
+    /// Direction, weight, level of the mirror map's halvings. Weights sum to 1.
     samples: Vec<(Vec3, f32, usize)>,
 }
 
@@ -253,8 +256,11 @@ impl Lobe {
             let d = (cos * cos) * (alpha * alpha - 1.0) + 1.0;
             let pdf = alpha * alpha / (std::f32::consts::PI * d * d) / 4.0;
             let solid_angle = 1.0 / (SAMPLES as f32 * pdf.max(1e-6));
-            let level = (0.5 * (solid_angle / texel_solid_angle).max(1.0).log2() + 0.5).round() as usize;
-            samples.push((to_light, to_light.z, level.min(n_levels - 1)));
+            let level = 0.5 * (solid_angle / texel_solid_angle).max(1.0).log2() + 1.0;
+            // Half a level is half of the light from either.
+            let (fine, coarse) = ((level as usize).min(n_levels - 1), (level as usize + 1).min(n_levels - 1));
+            samples.push((to_light, to_light.z * (1.0 - level.fract()), fine));
+            samples.push((to_light, to_light.z * level.fract(), coarse));
             total += to_light.z;
         }
         for (_, weight, _) in &mut samples {

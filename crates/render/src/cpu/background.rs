@@ -1,7 +1,7 @@
 //! What is behind everything: a soft neutral gradient, like the paper roll of a photographer.
 #![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "colours are within a byte")]
 
-use crate::color::{chroma, light_for_display, linear_from_srgb, luma};
+use crate::color::{chroma, linear_from_srgb, luma};
 use crate::simd::{Float, Portable};
 
 /// sRGB colours from the top of the picture (0) to the bottom (1).
@@ -15,27 +15,26 @@ const STOPS: [(f32, [f32; 3]); 4] = [
 /// The background of pictures of one height.
 #[derive(Debug, Default)]
 pub(super) struct Background {
-    /// Linear light before tone mapping, by row.
+    /// Linear light, by row.
     pub(super) light: Vec<[f32; 3]>,
     /// U and V, by pair of rows.
     pub(super) chroma: Vec<[u8; 2]>,
-    /// Y, by row, not rounded.
-    luma: Vec<f32>,
-    /// Thresholds to add before rounding down, 8 x 8.
-    dither: [[f32; 8]; 8],
+    /// Y, by row, of eight pixels from a multiple of 8.
+    pub(super) luma: Vec<[u8; 8]>,
 }
 
 impl Background {
     pub(super) fn new(height: u32) -> Self {
-        let mut out = Self { dither: dither(), ..Self::default() };
+        let mut out = Self::default();
+        let dither = dither();
         for row in 0..height {
             let encoded = color((row as f32 + 0.5) / height as f32);
             type F = <Portable as crate::simd::Isa>::F;
             let first = |x: F| x.array()[0];
-            let light = light_for_display::<Portable>(encoded.map(|x| F::splat(linear_from_srgb(x))));
-            out.light.push(light.map(first));
+            out.light.push(encoded.map(linear_from_srgb));
             let encoded = encoded.map(F::splat);
-            out.luma.push(first(luma::<Portable>(encoded)));
+            let luma = first(luma::<Portable>(encoded));
+            out.luma.push(dither[row as usize % 8].map(|dither| (luma + dither) as u8));
             if row % 2 == 0 {
                 out.chroma.push(chroma::<Portable>(encoded).map(|x| (first(x) + 0.5) as u8));
             }
@@ -45,12 +44,6 @@ impl Background {
 
     pub(super) fn height(&self) -> usize {
         self.light.len()
-    }
-
-    /// Eight pixels from `x` (a multiple of 8) of a row.
-    pub(super) fn luma(&self, row: usize, _x: usize) -> [u8; 8] {
-        let luma = self.luma[row];
-        self.dither[row % 8].map(|dither| (luma + dither) as u8)
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! opaque clusters ───────────────► depth + ids ─┐
-//! masked clusters ─► fragments ─► alpha test ─┘ ├─► shade ─► tone-map ─► (sum up) ─► I420 or RGBA
+//! masked clusters ─► fragments ─► alpha test ─┘ ├─► shade ─► (sum up) ─► I420 or RGBA
 //! blended clusters ─► fragments ─► sort, shade ─► layers ┘
 //! ```
 #![expect(
@@ -21,7 +21,7 @@ use super::raster::{
     transform,
 };
 use super::shade::{shade, shade_alpha};
-use crate::color::{chroma, luma, srgb_encoded, tone_mapped};
+use crate::color::{chroma, luma, srgb_encoded};
 use crate::simd::{Float, Int, Isa, Level, vectorized};
 
 /// Blended surfaces that a pixel shows at most: the nearest ones.
@@ -270,7 +270,6 @@ fn write(
                 }
                 block[n] = [light[0], light[1], light[2]];
             }
-            tone_map(frame.level, &mut block);
             write_block(frame.level, &mut block, (x, y0 + row), (row, rows, width), weight, out);
         }
     }
@@ -365,7 +364,7 @@ fn write_background(
 ) {
     let n = (width - x).min(8);
     for (r, picture_row) in picture_rows.into_iter().enumerate().take(rows - row) {
-        put(&mut y[(row + r) * width + x..], &background.luma(picture_row, x), n);
+        put(&mut y[(row + r) * width + x..], &background.luma[picture_row], n);
     }
     let at = row / 2 * width.div_ceil(2) + x / 2;
     let [cu, cv] = background.chroma[picture_rows[0] / 2];
@@ -378,20 +377,6 @@ struct VideoBlock {
     y: [[u8; 8]; 2],
     u: [u8; 4],
     v: [u8; 4],
-}
-
-vectorized! {
-    fn tone_map(block: &mut Block) = tone_map_lanes;
-}
-
-#[inline(always)]
-fn tone_map_lanes<S: Isa>(block: &mut Block) {
-    for row in block {
-        let light = tone_mapped::<S>([S::F::load(&row[0]), S::F::load(&row[1]), S::F::load(&row[2])]);
-        for channel in 0..3 {
-            light[channel].store(&mut row[channel]);
-        }
-    }
 }
 
 vectorized! {
@@ -408,7 +393,7 @@ fn encode_video_lanes<S: Isa>(block: &Block, place: (usize, usize), out: &mut Vi
             srgb_encoded::<S>(S::F::load(&row[2])),
         ];
         let y = (luma::<S>(encoded) + dither::<S>(place.0, place.1 + n)).trunc_to_int();
-        out.y[n] = y.array().map(|y| y as u8);
+        y.store_bytes(&mut out.y[n]);
         let [u, v] = chroma::<S>(encoded);
         sums = [sums[0] + u, sums[1] + v];
     }
@@ -430,7 +415,7 @@ fn encode_rgb_lanes<S: Isa>(block: &Block, place: (usize, usize), out: &mut [[[u
         for channel in 0..3 {
             let encoded = srgb_encoded::<S>(S::F::load(&block[n][channel]));
             let code = encoded.mul_add(S::F::splat(255.0), dither).trunc_to_int().min(S::I::splat(255));
-            out[n][channel] = code.array().map(|x| x as u8);
+            code.store_bytes(&mut out[n][channel]);
         }
     }
 }

@@ -421,6 +421,6 @@ fn depth_range(scene: &RenderScene, camera: &Camera) -> (f32, f32) {
     let radius = if radius.is_finite() { radius.max(1e-6) } else { 1e15 };
     let to_center = center.as_dvec3() - camera.eye;
     let distance = narrow(to_center.length()).min(1e18);
-    let near = (radius * 1e-4).min(0.02).max((distance - radius) * 0.02).max(1e-7);
+    let near = (radius * 1e-5).min(0.002).max((distance - radius) * 0.02).max(1e-7);
     (near, (distance + radius).max(near * 2.0))
 }

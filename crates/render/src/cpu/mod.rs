@@ -13,6 +13,8 @@ mod pool;
 mod raster;
 mod sample;
 mod shade;
+#[cfg(test)]
+mod tests;
 
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};

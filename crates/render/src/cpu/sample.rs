@@ -72,7 +72,8 @@ fn rho_squared<S: Isa>(texture: &MipTexture, m: &[f32; 6], coordinates: &Coordin
     let k = S::F::splat;
     #[expect(clippy::cast_precision_loss, reason = "at most 2^15")]
     let (width, height) = (texture.width as f32, texture.height as f32);
-    let [ux, vx, uy, vy] = [0, 1, 2, 3].map(|n: usize| S::F::load(&coordinates.slopes[n]));
+    let (ux, vx) = (S::F::load(&coordinates.slopes[0]), S::F::load(&coordinates.slopes[1]));
+    let (uy, vy) = (S::F::load(&coordinates.slopes[2]), S::F::load(&coordinates.slopes[3]));
     let sx = k(m[0] * width).mul_add(ux, k(m[1] * width) * vx);
     let tx = k(m[3] * height).mul_add(ux, k(m[4] * height) * vx);
     let sy = k(m[0] * width).mul_add(uy, k(m[1] * width) * vy);
@@ -146,7 +147,18 @@ struct Size<S: Isa> {
 
 impl<S: Isa> Size<S> {
     #[inline(always)]
+    #[expect(clippy::cast_sign_loss, reason = "masked")]
     fn of(texture: &MipTexture, level: S::I) -> Self {
+        // Mostly all pixels are at the same level.
+        let first = level.array()[0];
+        if level.eq(S::I::splat(first)).signs() == 0xff {
+            let at = (first & 63) as usize;
+            return Self {
+                offset: S::I::splat(texture.offsets[at]),
+                width: S::I::splat(texture.widths[at]),
+                height: S::I::splat(texture.heights[at]),
+            };
+        }
         Self {
             offset: S::I::lookup(&texture.offsets, level),
             width: S::I::lookup(&texture.widths, level),

@@ -13,7 +13,7 @@ use scene::math::Vec3;
 use super::frame::{Frame, Id, Placed};
 use super::sample::{Coordinates, sample};
 use crate::clusters::Vertex;
-use crate::color::light_for_display;
+use crate::color::tone_mapped;
 use crate::light::{Environment, LEVELS};
 use crate::simd::{Float, Int, Isa, vectorized};
 use crate::texture::{Sampled, ShadedMaterial};
@@ -24,7 +24,7 @@ const F0: f32 = 0.04;
 const ROUGHNESS_MIN: f32 = 0.03;
 
 vectorized! {
-    /// Linear light (before tone mapping) and alpha of eight ids at pixel positions `x`, `y`, where (0, 0) is the centre
+    /// Displayable linear light and alpha of eight ids at pixel positions `x`, `y`, where (0, 0) is the centre
     /// of the top left pixel. Lanes with [`super::frame::NOTHING`] are left as they are.
     pub(super) fn shade(
         frame: &Frame<'_>,
@@ -164,9 +164,9 @@ impl<S: Isa> Surface<S> {
             S::I::transpose(group.vertices[1]),
             S::I::transpose(group.vertices[2]),
         ];
-        let position =
-            |n: usize| [fields[n][0].float_bits(), fields[n][1].float_bits(), fields[n][2].float_bits()];
-        let (a, b, c) = (position(0), position(1), position(2));
+        let a = [fields[0][0].float_bits(), fields[0][1].float_bits(), fields[0][2].float_bits()];
+        let b = [fields[1][0].float_bits(), fields[1][1].float_bits(), fields[1][2].float_bits()];
+        let c = [fields[2][0].float_bits(), fields[2][1].float_bits(), fields[2][2].float_bits()];
         let placed = group.placed;
         let (right, down) = (splat3::<S>(placed.ray_x), splat3::<S>(placed.ray_y));
         let ray = along::<S>(along::<S>(splat3::<S>(placed.ray), right, x), down, y);
@@ -181,13 +181,16 @@ impl<S: Isa> Surface<S> {
         let inverse = k(1.0) / safe;
         let w1 = dot::<S>(ray, for1) * inverse;
         let w2 = dot::<S>(ray, for2) * inverse;
-        let slopes = |step: V3<S>| {
+        // How the weights change with the ray: the quotient rule, the divisor taken out.
+        let mut slopes = [[w1, w2], [w1, w2]];
+        for (n, step) in [right, down].into_iter().enumerate() {
             let change = dot::<S>(step, normal);
-            let s1 = (dot::<S>(step, for1) - w1 * change) * inverse;
-            let s2 = (dot::<S>(step, for2) - w2 * change) * inverse;
-            [s1, s2]
-        };
-        let (weights_right, weights_down) = (slopes(right), slopes(down));
+            slopes[n] = [
+                (dot::<S>(step, for1) - w1 * change) * inverse,
+                (dot::<S>(step, for2) - w2 * change) * inverse,
+            ];
+        }
+        let [weights_right, weights_down] = slopes;
         // Rounding may place the point just outside of the triangle.
         let w1 = w1.clamp01();
         let w2 = w2.max(k(0.0)).min(k(1.0) - w1);
@@ -222,10 +225,12 @@ impl<S: Isa> Surface<S> {
         if !group.material.uses_uv1() {
             return [first, first];
         }
-        let load = |n: usize| {
-            [S::F::load(&group.uv1[0][n]), S::F::load(&group.uv1[1][n]), S::F::load(&group.uv1[2][n])]
-        };
-        [first, self.coordinates(load(0), load(1))]
+        let mut uv1 = [[S::F::zero(); 3]; 2];
+        for corner in 0..3 {
+            uv1[0][corner] = S::F::load(&group.uv1[corner][0]);
+            uv1[1][corner] = S::F::load(&group.uv1[corner][1]);
+        }
+        [first, self.coordinates(uv1[0], uv1[1])]
     }
 
     /// Vertex colour, linear RGBA.
@@ -275,31 +280,40 @@ impl<S: Isa> Surface<S> {
     #[inline(always)]
     fn normal(&self) -> V3<S> {
         let f = &self.fields;
-        let decode = |packed: S::I| {
-            let x = packed.shl::<16>().sar::<16>();
-            octahedral::<S>(x, packed.sar::<16>(), 32767.0)
-        };
-        self.blend3([decode(f[0][3]), decode(f[1][3]), decode(f[2][3])])
+        self.blend3([
+            unpacked_normal::<S>(f[0][3]),
+            unpacked_normal::<S>(f[1][3]),
+            unpacked_normal::<S>(f[2][3]),
+        ])
     }
 
     /// In mesh space, and the bitangent's sign.
     #[inline(always)]
     fn tangent(&self) -> (V3<S>, S::F) {
         let f = &self.fields;
-        let decode = |packed: S::I| {
-            let x = packed.shl::<16>().sar::<16>();
-            octahedral::<S>(x, packed.shl::<1>().sar::<17>().shl::<1>(), 32767.0)
-        };
         let sign = S::F::select(f[0][6], S::F::splat(-1.0), S::F::splat(1.0));
-        (self.blend3([decode(f[0][6]), decode(f[1][6]), decode(f[2][6])]), sign)
+        let (a, b, c) =
+            (unpacked_tangent::<S>(f[0][6]), unpacked_tangent::<S>(f[1][6]), unpacked_tangent::<S>(f[2][6]));
+        (self.blend3([a, b, c]), sign)
     }
+}
+
+#[inline(always)]
+fn unpacked_normal<S: Isa>(packed: S::I) -> V3<S> {
+    octahedral::<S>(packed.shl::<16>().sar::<16>(), packed.sar::<16>())
+}
+
+/// As a normal, but y has 15 bits.
+#[inline(always)]
+fn unpacked_tangent<S: Isa>(packed: S::I) -> V3<S> {
+    octahedral::<S>(packed.shl::<16>().sar::<16>(), packed.shl::<1>().sar::<17>().shl::<1>())
 }
 
 /// The direction of an octahedral pair, of unit length within 0.2 %: enough for a weight.
 #[inline(always)]
-fn octahedral<S: Isa>(x: S::I, y: S::I, unit: f32) -> V3<S> {
+fn octahedral<S: Isa>(x: S::I, y: S::I) -> V3<S> {
     let k = S::F::splat;
-    let (x, y) = (x.to_float() * k(1.0 / unit), y.to_float() * k(1.0 / unit));
+    let (x, y) = (x.to_float() * k(1.0 / 32767.0), y.to_float() * k(1.0 / 32767.0));
     let z = k(1.0) - x.abs() - y.abs();
     let fold = (-z).max(k(0.0));
     let x = x - S::F::select(x.bits(), -fold, fold);
@@ -408,8 +422,7 @@ fn shade_group<S: Isa>(frame: &Frame<'_>, group: &Group<'_>, x: S::F, y: S::F) -
     let [red, green, blue, alpha] = base_color::<S>(frame, group, &surface, &uvs);
     let base = [red, green, blue];
     if material.unlit {
-        let [r, g, b] = light_for_display::<S>(base);
-        return [r, g, b, alpha];
+        return [red, green, blue, alpha];
     }
 
     let camera = &frame.camera;
@@ -462,7 +475,8 @@ fn shade_group<S: Isa>(frame: &Frame<'_>, group: &Group<'_>, x: S::F, y: S::F) -
         light[channel] = specular_light[channel].mul_add(specular * specular_occlusion, diffuse);
     }
     if material.emissive != [0.0; 3] {
-        let mut emissive = material.emissive.map(S::F::splat);
+        let [r, g, b] = material.emissive;
+        let mut emissive = [k(r), k(g), k(b)];
         if let Some(sampled) = &material.emissive_texture {
             let texel = lookup::<S>(frame, sampled, &uvs);
             for channel in 0..3 {
@@ -473,7 +487,8 @@ fn shade_group<S: Isa>(frame: &Frame<'_>, group: &Group<'_>, x: S::F, y: S::F) -
             light[channel] = light[channel] + emissive[channel];
         }
     }
-    [light[0], light[1], light[2], alpha]
+    let [red, green, blue] = tone_mapped::<S>(light);
+    [red, green, blue, alpha]
 }
 
 /// The normal of a normal map.
@@ -490,19 +505,19 @@ fn bumped<S: Isa>(
     let k = S::F::splat;
     let texel = lookup::<S>(frame, sampled, uvs);
     let scale = k(group.material.normal_scale);
-    let bump = |x: S::F| x.mul_add(k(2.0), k(-1.0));
-    let (bx, by, bz) = (bump(texel[0]) * scale, bump(texel[1]) * scale, bump(texel[2]));
+    let bx = texel[0].mul_add(k(2.0), k(-1.0)) * scale;
+    let by = texel[1].mul_add(k(2.0), k(-1.0)) * scale;
+    let bz = texel[2].mul_add(k(2.0), k(-1.0));
     let (tangent, sign) = surface.tangent();
     let tangent = transformed::<S>(&group.placed.world_from_tangent, tangent);
     let tangent = along::<S>(tangent, normal, -dot::<S>(tangent, normal));
     let tangent = normalized::<S>(tangent);
     let sign = if group.mirrored { -sign } else { sign };
-    let mut bitangent = scaled::<S>(cross::<S>(normal, tangent), sign);
+    let bitangent = scaled::<S>(cross::<S>(normal, tangent), sign);
     let mut tangent = tangent;
     if group.material.double_sided {
         // The normal is flipped already, and with it the bitangent.
         tangent = scaled::<S>(tangent, flip);
-        bitangent = scaled::<S>(bitangent, k(1.0));
     }
     let bumped = along::<S>(along::<S>(scaled::<S>(normal, bz), tangent, bx), bitangent, by);
     normalized::<S>(bumped)
@@ -533,9 +548,9 @@ fn reflection<S: Isa>(environment: &Environment, d: V3<S>, roughness: S::F) -> V
     let (x, y, z) = (d[0] * inverse, d[1] * inverse, d[2] * inverse);
     // Below the horizon the corners fold outwards.
     let below = y.bits();
-    let with_sign = |v: S::F, of: S::F| S::F::select(of.bits(), -v, v);
-    let folded_x = with_sign(k(1.0) - z.abs(), x);
-    let folded_z = with_sign(k(1.0) - x.abs(), z);
+    let (from_x, from_z) = (k(1.0) - z.abs(), k(1.0) - x.abs());
+    let folded_x = S::F::select(x.bits(), -from_x, from_x);
+    let folded_z = S::F::select(z.bits(), -from_z, from_z);
     let (u, v) = (S::F::select(below, folded_x, x), S::F::select(below, folded_z, z));
     let (u, v) = (u.mul_add(k(0.5), k(0.5)).clamp01(), v.mul_add(k(0.5), k(0.5)).clamp01());
     #[expect(clippy::cast_precision_loss, reason = "seven levels")]

@@ -169,6 +169,22 @@ impl Int for I8 {
         unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), self.0) }
     }
     #[inline(always)]
+    fn store_u32(self, to: &mut [u32; LANES]) {
+        // SAFETY: eight integers to write.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), self.0) }
+    }
+    #[inline(always)]
+    fn store_bytes(self, to: &mut [u8; LANES]) {
+        // SAFETY: eight bytes to write.
+        unsafe {
+            // The low bytes of each half's lanes go to its lowest four bytes.
+            let low = _mm256_set1_epi32(0x0c08_0400);
+            let packed = _mm256_shuffle_epi8(self.0, low);
+            let (a, b) = (_mm256_castsi256_si128(packed), _mm256_extracti128_si256::<1>(packed));
+            _mm_storel_epi64(to.as_mut_ptr().cast(), _mm_unpacklo_epi32(a, b));
+        }
+    }
+    #[inline(always)]
     fn shl<const N: i32>(self) -> Self {
         Self(op!(_mm256_slli_epi32::<N>(self.0)))
     }

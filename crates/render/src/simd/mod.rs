@@ -151,6 +151,9 @@ pub(crate) trait Int:
     fn load(from: &[i32; LANES]) -> Self;
     fn load_u32(from: &[u32; LANES]) -> Self;
     fn store(self, to: &mut [i32; LANES]);
+    fn store_u32(self, to: &mut [u32; LANES]);
+    /// The low byte of each lane.
+    fn store_bytes(self, to: &mut [u8; LANES]);
     fn shl<const N: i32>(self) -> Self;
     /// Fills with zeros.
     fn shr<const N: i32>(self) -> Self;

@@ -160,6 +160,18 @@ impl Int for I8 {
         *to = self.0;
     }
     #[inline(always)]
+    fn store_u32(self, to: &mut [u32; LANES]) {
+        for i in 0..LANES {
+            to[i] = self.0[i] as u32;
+        }
+    }
+    #[inline(always)]
+    fn store_bytes(self, to: &mut [u8; LANES]) {
+        for i in 0..LANES {
+            to[i] = self.0[i] as u8;
+        }
+    }
+    #[inline(always)]
     fn shl<const N: i32>(self) -> Self {
         each!(I8, |i| self.0[i] << N)
     }
