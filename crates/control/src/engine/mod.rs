@@ -488,9 +488,14 @@ impl Engine {
             }
             self.view.replace(changes);
         }
+        self.do_after(committed);
+        // Starting hosts takes a moment, for which nobody should have to wait.
         self.refill(now);
-        let after = std::mem::take(&mut self.after);
-        for what in after {
+        self.do_after(committed);
+    }
+
+    fn do_after(&mut self, committed: bool) {
+        for what in std::mem::take(&mut self.after) {
             match what {
                 After::Reply(reply) => reply(committed),
                 waits if !committed => self.after.push(waits),

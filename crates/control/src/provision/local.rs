@@ -54,38 +54,40 @@ impl Local {
         lock(&self.bells).insert(host, Arc::clone(&notify));
         Bell { host, notify, bells: Arc::clone(&self.bells) }
     }
+}
 
-    fn spawn(&self, order: &HostOrder) -> std::io::Result<Child> {
-        let (program, arguments) = self
-            .command
-            .split_first()
-            .ok_or_else(|| std::io::Error::other("there is no command that starts hosts"))?;
-        Command::new(program)
-            .args(arguments)
-            .env(ENV_LINK_URL, &order.link_url)
-            .env(ENV_LINK_TOKEN, &order.link_token)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()
-    }
+fn spawn(command: &[OsString], order: &HostOrder) -> std::io::Result<Child> {
+    let (program, arguments) = command
+        .split_first()
+        .ok_or_else(|| std::io::Error::other("there is no command that starts hosts"))?;
+    Command::new(program)
+        .args(arguments)
+        .env(ENV_LINK_URL, &order.link_url)
+        .env(ENV_LINK_TOKEN, &order.link_token)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
 }
 
 impl Provisioner for Local {
     fn start(&self, order: HostOrder, news: NewsSender) {
         let host = order.host;
         let bell = self.hang_bell(host);
-        let mut child = match self.spawn(&order) {
-            Ok(child) => child,
-            Err(error) => {
-                let reason = format!("The host could not be started: {error}.");
-                return news.send(News::Exited { host, reason });
-            }
-        };
-        let process = child.id().and_then(|pid| Some(Process { pid, birth: birth(pid)? }));
-        news.send(News::Started { host, process });
+        let command = self.command.clone();
         tokio::spawn(async move {
+            // Not on this thread: a new process takes some milliseconds, more on a busy machine.
+            let spawned = tokio::task::spawn_blocking(move || spawn(&command, &order)).await;
+            let mut child = match spawned.map_err(std::io::Error::other).flatten() {
+                Ok(child) => child,
+                Err(error) => {
+                    let reason = format!("The host could not be started: {error}.");
+                    return news.send(News::Exited { host, reason });
+                }
+            };
+            let process = child.id().and_then(|pid| Some(Process { pid, birth: birth(pid)? }));
+            news.send(News::Started { host, process });
             let tail = Tail::default();
             let logs = [
                 child.stdout.take().map(|out| tokio::spawn(read_log(host, out, tail.clone()))),
