@@ -203,6 +203,17 @@ impl std::fmt::Debug for Image {
     }
 }
 
+/// Some 20 ms of work.
+const TIGHT_VERTICES: usize = 8 << 20;
+
+/// Whether boxes stay boxes.
+fn keeps_axes(transform: &Affine3A) -> bool {
+    let m = transform.matrix3;
+    [m.x_axis, m.y_axis, m.z_axis]
+        .iter()
+        .all(|axis| axis.to_array().iter().filter(|x| **x != 0.0).count() <= 1)
+}
+
 impl Model {
     /// World transforms of all nodes, in node order.
     pub fn world_from_node(&self) -> Vec<Affine3A> {
@@ -215,12 +226,29 @@ impl Model {
     }
 
     /// Bounds of all shown vertices in world space; `None` if nothing is shown.
+    ///
+    /// Tight for up to 8 million turned vertices; beyond that, boxes of turned boxes, which are larger.
     pub fn bounds_in_world(&self) -> Option<Aabb> {
         let mesh_bounds: Vec<Option<Aabb>> = self.meshes.iter().map(Mesh::bounds).collect();
+        let mut n_left = TIGHT_VERTICES;
         let mut all: Option<Aabb> = None;
         for (node, world_from_node) in self.nodes.iter().zip(self.world_from_node()) {
-            let Some(bounds) = node.mesh.and_then(|mesh| mesh_bounds[mesh as usize]) else { continue };
-            let bounds = bounds.transformed(&Mat4::from(world_from_node));
+            let Some(mesh) = node.mesh else { continue };
+            let Some(bounds) = mesh_bounds[mesh as usize] else { continue };
+            let mesh = &self.meshes[mesh as usize];
+            let n_vertices = mesh.primitives.iter().map(|p| p.vertices.positions.len()).sum();
+            let bounds = match n_left.checked_sub(n_vertices) {
+                Some(left) if !keeps_axes(&world_from_node) => {
+                    n_left = left;
+                    let points = mesh.primitives.iter().flat_map(|p| &p.vertices.positions);
+                    let start = world_from_node.transform_point3(bounds.center());
+                    points.fold(Aabb { min: start, max: start }, |all, p| {
+                        let p = world_from_node.transform_point3(*p);
+                        Aabb { min: all.min.min(p), max: all.max.max(p) }
+                    })
+                }
+                _ => bounds.transformed(&Mat4::from(world_from_node)),
+            };
             all = Some(all.map_or(bounds, |all| all.union(bounds)));
         }
         all
@@ -244,5 +272,31 @@ impl Mesh {
             .iter()
             .filter_map(|primitive| Aabb::of(&primitive.vertices.positions))
             .reduce(Aabb::union)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_of_turned_nodes_are_tight() {
+        // A square that stands on its corner: its turned box would be twice as large.
+        let positions = vec![Vec3::X, Vec3::Y, Vec3::NEG_X, Vec3::NEG_Y];
+        let vertices = Vertices { normals: vec![Vec3::Z; 4], positions, ..Vertices::default() };
+        let primitive = Primitive { vertices, indices: vec![0, 1, 2], material: 0 };
+        let turn = Affine3A::from_rotation_z(std::f32::consts::FRAC_PI_4);
+        let node = Node { name: String::new(), parent: None, parent_from_node: turn, mesh: Some(0) };
+        let mesh = Mesh { name: String::new(), primitives: vec![primitive] };
+        let model = Model {
+            nodes: vec![node],
+            meshes: vec![mesh],
+            materials: vec![Material::default()],
+            ..Model::default()
+        };
+        let bounds = model.bounds_in_world().unwrap();
+        let half = std::f32::consts::FRAC_1_SQRT_2;
+        assert!((bounds.max - Vec3::new(half, half, 0.0)).length() < 1e-6, "{bounds:?}");
+        assert!((bounds.min + bounds.max).length() < 1e-6, "{bounds:?}");
     }
 }

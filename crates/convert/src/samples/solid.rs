@@ -153,6 +153,11 @@ impl Solid {
             }
             None => loops.push((centre, y1)),
         }
+        Self::loft(contour, &loops)
+    }
+
+    /// Joins loops of as many points each, one above the other; `contour` gives the texture's u.
+    fn loft(contour: &[Vec2], loops: &[(Contour, f32)]) -> Self {
         let n = contour.len();
         let mut out = Self::default();
         let mut v = 0.0;
@@ -192,6 +197,40 @@ impl Solid {
         out
     }
 
+    /// The outside of an extrusion whose middle, within `middle`, nobody sees.
+    pub(super) fn shell(contour: &[Vec2], middle: f32, y0: f32, y1: f32, bevel: f32) -> Self {
+        let (inset, inner) = (offset(contour, -bevel), around(contour, middle));
+        let outer = contour.to_vec();
+        Self::loft(
+            contour,
+            &[
+                (inner.clone(), y0),
+                (inset.clone(), y0),
+                (outer.clone(), y0 + bevel),
+                (outer, y1 - bevel),
+                (inset, y1),
+                (inner, y1),
+            ],
+        )
+    }
+
+    /// The inside of a ring whose outside, at `rim`, nobody sees.
+    pub(super) fn bore(hole: &[Vec2], rim: f32, y0: f32, y1: f32, bevel: f32) -> Self {
+        let (widened, outer) = (offset(hole, bevel), around(hole, rim));
+        let hole_loop = hole.to_vec();
+        Self::loft(
+            hole,
+            &[
+                (outer.clone(), y1),
+                (widened.clone(), y1),
+                (hole_loop.clone(), y1 - bevel),
+                (hole_loop, y0 + bevel),
+                (widened, y0),
+                (outer, y0),
+            ],
+        )
+    }
+
     /// A tube along a path, closed at its ends. The texture goes `turns` times around.
     pub(super) fn sweep(path: &[Vec3], radius: impl Fn(f32) -> f32, n_around: usize, turns: f32) -> Self {
         let mut out = Self::default();
@@ -203,6 +242,8 @@ impl Solid {
         // Frames that do not twist: each is the last one, turned as little as the tangent asks for.
         let mut side = tangent(0).any_orthonormal_vector();
         let mut rings: Vec<Vec<Corner>> = Vec::with_capacity(n + 2);
+        // As long along the tube as around it.
+        let pitch = turns / (TAU * radius(0.0));
         let mut length = 0.0;
         for (i, point) in path.iter().enumerate() {
             let t = tangent(i);
@@ -218,7 +259,7 @@ impl Solid {
                         let (sin, cos) = (TAU * (k % n_around) as f32 / n_around as f32).sin_cos();
                         Corner {
                             position: *point + (side * cos + other * sin) * radius,
-                            uv: Vec2::new(turns * k as f32 / n_around as f32, -length / TEXTURE_M * 4.0),
+                            uv: Vec2::new(turns * k as f32 / n_around as f32, -length * pitch),
                         }
                     })
                     .collect()
@@ -395,7 +436,7 @@ pub(super) fn gear(n_teeth: usize, module: f32, backlash: f32) -> Contour {
     let half = |r: f32| TAU / n / 4.0 - backlash / pitch + involute(pitch) - involute(r);
     let start = base.max(root);
     let mut flank: Vec<(f32, f32)> = vec![(root, half(start) + 0.35 * module / pitch)];
-    let n_steps = 5;
+    let n_steps = 3;
     for i in 0..=n_steps {
         let r = start + (tip - start) * i as f32 / n_steps as f32;
         flank.push((r, half(r)));
@@ -429,18 +470,17 @@ pub(super) fn through(points: &[Vec3], n: usize) -> Vec<Vec3> {
     out
 }
 
-/// A hexagon bolt's head with its washer, on y = 0; `size` is the washer's radius.
+/// A hexagon bolt's head with its washer, on y = 0; `size` is the washer's radius. Large ones show the end of their stud.
+/// What lies underneath is left out: there are hundreds of them.
 pub(super) fn bolt(size: f32) -> Solid {
-    let mut out = Solid::lathe(
-        &bevelled(&[(0.0, 0.0), (size, 0.0), (size, size * 0.18), (0.0, size * 0.18)], size * 0.06),
-        20,
-        1.0,
-    );
-    let hexagon = circle(size * 0.86, 6);
-    let head = Solid::extrude(&hexagon, None, size * 0.18, size * 0.8, size * 0.09);
-    out.add(&head, Affine3A::IDENTITY);
-    let stud =
-        [(size * 0.42, size * 0.8), (size * 0.42, size * 0.98), (size * 0.3, size * 1.1), (0.0, size * 1.1)];
-    out.add(&Solid::lathe(&stud, 10, 1.0), Affine3A::IDENTITY);
+    let scaled = |profile: &[(f32, f32)], n| {
+        let profile: Vec<(f32, f32)> = profile.iter().map(|(r, y)| (r * size, y * size)).collect();
+        Solid::lathe(&profile, n, 1.0)
+    };
+    let mut out = scaled(&[(1.0, 0.0), (1.0, 0.13), (0.94, 0.18), (0.72, 0.18)], 9);
+    out.add(&scaled(&[(0.86, 0.18), (0.86, 0.70), (0.77, 0.80), (0.0, 0.80)], 6), Affine3A::IDENTITY);
+    if size > 0.006 {
+        out.add(&scaled(&[(0.42, 0.8), (0.42, 0.98), (0.32, 1.08), (0.0, 1.08)], 8), Affine3A::IDENTITY);
+    }
     out
 }

@@ -132,8 +132,8 @@ fn wear() -> Vec<(&'static str, Vec<u8>)> {
         Vec3::new(1.0, 0.95 - 0.25 * worn - 0.2 * (h - 0.5), 1.0)
     });
     let color = Picture::of(&wear, |h| {
-        let worn = ((h - 0.63) * 7.0).clamp(0.0, 1.0);
-        Vec3::splat(0.78).lerp(Vec3::ONE, worn)
+        let worn = ((h - 0.66) * 5.0).clamp(0.0, 0.6);
+        Vec3::splat(0.72).lerp(Vec3::ONE, worn)
     });
     // Oxide colours by the temperature that steel has seen: straw, brown, purple, blue, grey.
     let tempers = [
@@ -152,7 +152,8 @@ fn wear() -> Vec<(&'static str, Vec<u8>)> {
         let (low, share) = (heat.floor(), heat.fract());
         // 0 to 4, as clamped.
         let step = (0..5).rev().find(|i| low >= *i as f32).unwrap_or(0);
-        tempers[step].lerp(tempers[step + 1], share)
+        // Oxide is a thin veil over steel.
+        tempers[step].lerp(tempers[step + 1], share).lerp(Vec3::new(0.50, 0.48, 0.47), 0.42)
     });
     vec![("worn roughness", rough.png()), ("worn colour", color.png()), ("temper colours", temper.png())]
 }
@@ -176,16 +177,16 @@ fn braid() -> Vec<(&'static str, Vec<u8>)> {
 
 /// The engraved ring and the display.
 fn signs() -> Vec<(&'static str, Vec<u8>)> {
-    // Over one twelfth of the ring: ten fine marks, one of them long. Depth 1 is engraved.
+    // Over one twelfth of the ring: six marks, one of them long. Depth 1 is engraved.
     let engraved = |x: f32, y: f32| {
-        let tick = (x * 10.0).fract() - 0.5;
-        let place = (x * 10.0).floor();
+        let tick = (x * 6.0).fract() - 0.5;
+        let place = (x * 6.0).floor();
         let (length, width) = match place {
-            5.0 => (0.85, 0.085),
-            0.0 => (0.65, 0.065),
-            _ => (0.45, 0.045),
+            0.0 => (0.80, 0.15),
+            3.0 => (0.55, 0.11),
+            _ => (0.38, 0.08),
         };
-        f32::from((tick.abs() < width && y > 0.94 - length && y < 0.94) || (y - 0.97).abs() < 0.012)
+        f32::from((tick.abs() < width && y > 0.90 - length && y < 0.90) || (y - 0.955).abs() < 0.018)
     };
     let marks = field(SIZE, engraved);
     let display = Picture::from_fn(512, 128, |x, y| {
@@ -205,7 +206,7 @@ fn signs() -> Vec<(&'static str, Vec<u8>)> {
 /// How bright seven-segment digits shine at a place of 16 x 4 units.
 fn digits(x: f32, y: f32) -> f32 {
     // Bits: top, upper right, lower right, bottom, lower left, upper left, middle.
-    const TEXT: [u8; 6] = [0b101_1011, 0b100_1111, 0b011_1111, 0b011_1111, 0, 0b111_0011];
+    const TEXT: [u8; 6] = [0b101_0000, 0, 0b101_1011, 0b100_1111, 0b011_1111, 0b011_1111];
     let column = ((x - 1.0) / 2.3).floor();
     let Some(bits) = (0..TEXT.len()).find(|i| *i as f32 == column).map(|i| TEXT[i]) else { return 0.0 };
     // Within the digit, slanted: 0 to 1.4 across, 0 to 2.6 down.
@@ -294,8 +295,8 @@ pub(super) fn add(glb: &mut Glb, pictures: &Pictures) -> impl Fn(Look) -> Index 
     );
     // In the order of Look.
     let materials = [
-        metal("brushed steel", [0.60, 0.61, 0.63], 0.48),
-        metal("polished steel", [0.78, 0.79, 0.80], 0.20),
+        metal("brushed steel", [0.46, 0.47, 0.49], 0.48),
+        metal("polished steel", [0.62, 0.63, 0.65], 0.24),
         metal("brass", [0.91, 0.71, 0.36], 0.40),
         metal("copper", [0.95, 0.58, 0.43], 0.34),
         textured(
@@ -306,7 +307,7 @@ pub(super) fn add(glb: &mut Glb, pictures: &Pictures) -> impl Fn(Look) -> Index 
         ),
         with_occlusion(
             textured(
-                plain("finned aluminium", [0.72, 0.73, 0.75, 1.0], 0.9, 0.75),
+                plain("finned aluminium", [0.50, 0.51, 0.53, 1.0], 0.9, 0.75),
                 "fins colour",
                 "fins occlusion roughness",
                 "cast normals",
@@ -314,7 +315,7 @@ pub(super) fn add(glb: &mut Glb, pictures: &Pictures) -> impl Fn(Look) -> Index 
             "fins occlusion roughness",
         ),
         textured(
-            plain("cast aluminium", [0.66, 0.67, 0.69, 1.0], 0.95, 0.75),
+            plain("cast aluminium", [0.43, 0.44, 0.46, 1.0], 0.95, 0.75),
             "",
             "cast roughness",
             "cast normals",

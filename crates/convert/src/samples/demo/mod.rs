@@ -190,7 +190,7 @@ fn crankcase(machine: &mut Machine, engine: Index) {
 
 /// A plate with a rounded rectangle for its outline.
 fn plate(width: f32, depth: f32, corner: f32, y0: f32, y1: f32, bevel: f32) -> Solid {
-    Solid::extrude(&rounded(width, depth, corner, 6), None, y0, y1, bevel)
+    Solid::extrude(&rounded(width, depth, corner, 4), None, y0, y1, bevel)
 }
 
 fn cylinders(machine: &mut Machine, engine: Index) {
@@ -223,7 +223,7 @@ fn cylinders(machine: &mut Machine, engine: Index) {
 
 fn barrel(machine: &mut Machine) -> Index {
     let mut foot =
-        lathe(&[(0.0, 0.0), (0.0655, 0.0), (0.0655, 0.011), (0.050, 0.013), (0.0, 0.013)], 0.0015, 48, 2.0);
+        lathe(&[(0.0, 0.0), (0.0655, 0.0), (0.0655, 0.011), (0.050, 0.013), (0.0, 0.013)], 0.0015, 36, 2.0);
     foot.add(&ring_of(&bolt(0.0058), 10, 0.0578, 0.5, 0.011), Affine3A::IDENTITY);
     // Each fin is one repetition of the texture, from root to root.
     let (root, n_fins, pitch) = (0.051, 13, 0.0112);
@@ -235,14 +235,13 @@ fn barrel(machine: &mut Machine) -> Index {
         profile.extend([
             (root, y - 0.0026, v + 0.02),
             (tip - 0.0008, y - 0.0013, v + 0.46),
-            (tip, y - 0.0005, v + 0.49),
-            (tip, y + 0.0005, v + 0.51),
+            (tip, y, v + 0.50),
             (tip - 0.0008, y + 0.0013, v + 0.54),
             (root, y + 0.0026, v + 0.98),
         ]);
     }
     profile.push((root, 0.168, n_fins as f32));
-    let fins = Solid::lathe_with_v(&profile, 40, 3.0);
+    let fins = Solid::lathe_with_v(&profile, 28, 3.0);
     machine.part("barrel", vec![(Look::Steel, foot), (Look::Fins, fins)])
 }
 
@@ -256,9 +255,8 @@ fn head(machine: &mut Machine) -> Index {
         let share = i as f32 / (n_fins - 1) as f32;
         let (width, depth) = (0.166 + 0.034 * share, 0.158 - 0.022 * share * share);
         let y = 0.180 + 0.0128 * i as f32;
-        let outline = rounded(width, depth, 0.042, 5);
-        let hole = around(&outline, 0.045);
-        fins.add(&Solid::extrude(&outline, Some(&hole), y - 0.0016, y + 0.0016, 0.0007), Affine3A::IDENTITY);
+        let outline = rounded(width, depth, 0.042, 4);
+        fins.add(&Solid::shell(&outline, 0.045, y - 0.0016, y + 0.0016, 0.0007), Affine3A::IDENTITY);
     }
     // Bosses for the plugs, front and rear.
     let boss = lathe(&[(0.0, -0.03), (0.016, -0.03), (0.0145, 0.0), (0.0, 0.0)], 0.0015, 24, 1.0);
@@ -280,7 +278,7 @@ fn rocker_box(machine: &mut Machine) -> Index {
         bolts.add(&bolt(0.0042), at(x, 0.030, z));
     }
     let mut cap =
-        lathe(&[(0.0, 0.0), (0.013, 0.0), (0.013, 0.006), (0.009, 0.009), (0.0, 0.010)], 0.001, 24, 1.0);
+        lathe(&[(0.0, 0.0), (0.013, 0.0), (0.013, 0.006), (0.009, 0.009), (0.0, 0.010)], 0.001, 18, 1.0);
     cap = cap.moved(along_z() * at(0.0, 0.059, 0.002));
     machine.part(
         "rocker box",
@@ -294,7 +292,7 @@ fn valve_gear(machine: &mut Machine) -> Index {
     for side in [1.0_f32, -1.0] {
         let (low, high) = (Vec3::new(0.030 * side, -0.030, 0.088), Vec3::new(0.066 * side, 0.283, 0.064));
         let along = (high - low).normalize();
-        tubes.add(&Solid::sweep(&[low, high], |_| 0.0082, 20, 1.0), Affine3A::IDENTITY);
+        tubes.add(&Solid::sweep(&[low, high], |_| 0.0082, 14, 1.0), Affine3A::IDENTITY);
         let gland = lathe(
             &[
                 (0.0, -0.004),
@@ -305,7 +303,7 @@ fn valve_gear(machine: &mut Machine) -> Index {
                 (0.0, 0.030),
             ],
             0.001,
-            24,
+            12,
             1.0,
         );
         for (end, direction) in [(low + along * 0.014, along), (high - along * 0.004, -along)] {
@@ -324,7 +322,7 @@ fn plug_place(side: f32) -> Affine3A {
 
 fn spark_plug(machine: &mut Machine) -> Index {
     let hexagon = Solid::extrude(&circle(0.0125, 6), None, 0.002, 0.014, 0.0012);
-    let mut steel = lathe(&[(0.0, 0.0), (0.013, 0.0), (0.013, 0.002), (0.0, 0.002)], 0.0005, 24, 1.0);
+    let mut steel = lathe(&[(0.0, 0.0), (0.013, 0.0), (0.013, 0.002), (0.0, 0.002)], 0.0005, 16, 1.0);
     steel.add(&hexagon, Affine3A::IDENTITY);
     let mut profile = vec![(0.0085, 0.014), (0.0085, 0.017)];
     for i in 0..4 {
@@ -332,11 +330,11 @@ fn spark_plug(machine: &mut Machine) -> Index {
         profile.extend([(0.0068, y), (0.0082, y + 0.0014), (0.0082, y + 0.0024), (0.0068, y + 0.0038)]);
     }
     profile.extend([(0.0055, 0.038), (0.0055, 0.042)]);
-    let insulator = Solid::lathe(&profile, 20, 1.0);
+    let insulator = Solid::lathe(&profile, 14, 1.0);
     let boot = lathe(
         &[(0.0, 0.036), (0.0085, 0.036), (0.0095, 0.040), (0.0095, 0.052), (0.0065, 0.062), (0.0, 0.062)],
         0.0012,
-        20,
+        14,
         1.0,
     );
     machine.part("spark plug", vec![(Look::Brass, steel), (Look::Ceramic, insulator), (Look::Red, boot)])
@@ -374,7 +372,7 @@ fn pipes(machine: &mut Machine) -> Index {
             Vec3::new(-0.058, 0.175, -0.165),
             Vec3::new(-0.052, 0.130, -0.178),
         ],
-        7,
+        5,
     );
     let intake = through(
         &[
@@ -384,7 +382,7 @@ fn pipes(machine: &mut Machine) -> Index {
             Vec3::new(0.040, 0.100, -0.122),
             Vec3::new(0.026, -0.010, -0.148),
         ],
-        7,
+        5,
     );
     let flange = |p: Vec3, q: Vec3, r: f32| {
         let disc = lathe(&[(0.0, -0.004), (r, -0.004), (r, 0.004), (0.0, 0.004)], 0.001, 28, 1.0);
@@ -395,13 +393,13 @@ fn pipes(machine: &mut Machine) -> Index {
             p,
         ))
     };
-    let mut flanges = flange(exhaust[4], exhaust[5], 0.034);
-    flanges.add(&flange(intake[4], intake[5], 0.030), Affine3A::IDENTITY);
+    let mut flanges = flange(exhaust[3], exhaust[4], 0.034);
+    flanges.add(&flange(intake[3], intake[4], 0.030), Affine3A::IDENTITY);
     machine.part(
         "pipes",
         vec![
-            (Look::Blued, Solid::sweep(&exhaust, |_| 0.0225, 22, 1.0)),
-            (Look::Cast, Solid::sweep(&intake, |_| 0.0185, 20, 1.0)),
+            (Look::Blued, Solid::sweep(&exhaust, |_| 0.0225, 16, 1.0)),
+            (Look::Cast, Solid::sweep(&intake, |_| 0.0185, 14, 1.0)),
             (Look::Steel, flanges),
         ],
     )
@@ -445,8 +443,7 @@ fn reduction_gear(machine: &mut Machine, engine: Index) {
     let pitch = |teeth: usize| teeth as f32 * MODULE_M * 0.5;
     let arm = pitch(SUN_TEETH) + pitch(PLANET_TEETH);
     let ring_teeth = gear(RING_TEETH, MODULE_M, 0.0);
-    let ring_outer = around(&ring_teeth, 0.1645);
-    let ring = Solid::extrude(&ring_outer, Some(&ring_teeth), 0.030, 0.068, 0.0009);
+    let ring = Solid::bore(&ring_teeth, 0.1665, 0.030, 0.068, 0.0009);
     machine.single("ring gear", group, Affine3A::IDENTITY, vec![(Look::Steel, ring)]);
 
     let outline = gear(SUN_TEETH, MODULE_M, 0.0001);
@@ -737,14 +734,15 @@ fn accessories(machine: &mut Machine, engine: Index) {
 }
 
 fn stand(machine: &mut Machine, stand: Index) {
-    let plinth = lathe(
-        &[(0.0, 0.008), (0.398, 0.008), (0.410, 0.016), (0.410, 0.030), (0.396, 0.050), (0.0, 0.050)],
+    let mut plinth = lathe(
+        &[(0.30, 0.008), (0.398, 0.008), (0.410, 0.016), (0.410, 0.030), (0.396, 0.050), (0.31, 0.050)],
         0.004,
-        144,
+        120,
         10.0,
     );
+    plinth.add(&Solid::extrude(&circle(0.3145, 72), None, 0.020, 0.0515, 0.002), Affine3A::IDENTITY);
     // Knurled: twice as many corners as one can count.
-    let n = 2 * 240;
+    let n = 2 * 180;
     let knurl: Contour = (0..n)
         .map(|i| Vec2::from_angle(TAU * i as f32 / n as f32) * if i % 2 == 0 { 0.4200 } else { 0.4155 })
         .collect();
