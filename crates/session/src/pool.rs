@@ -15,6 +15,10 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause between failed starts.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
+/// The pool is filled again this long after a host was taken from it, so that starting the next one does not slow
+/// down the session that took it, which is Ready by then.
+const REFILL_PAUSE: Duration = Duration::from_millis(50);
+
 /// What is, for one size of host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pool {
@@ -32,6 +36,8 @@ pub struct Pool {
     pub n_failures: u32,
     /// When the last of them failed.
     pub failed_at: Option<Timestamp>,
+    /// When a warm host was last given to a session.
+    pub taken_at: Option<Timestamp>,
 }
 
 /// What to do about it.
@@ -52,7 +58,8 @@ pub fn decide(now: Timestamp, pool: &Pool) -> Decision {
     let n_end = if pool.n_waiting == 0 { pool.n_warm.saturating_sub(pool.n_warm_wanted) } else { 0 };
     let spawn = |n_spawn, retry_at| Decision { n_spawn, n_end, retry_at };
     let may_start_at = pool.failed_at.map(|failed_at| failed_at + backoff(pool.n_failures));
-    match may_start_at {
+    let may_refill_at = pool.taken_at.filter(|_| pool.n_waiting == 0).map(|taken_at| taken_at + REFILL_PAUSE);
+    match may_start_at.max(may_refill_at) {
         _ if missing == 0 => spawn(0, None),
         Some(start_at) if now < start_at => spawn(0, Some(start_at)),
         // After a failure one host shows whether the cause has gone.
@@ -81,6 +88,7 @@ mod tests {
         n_room: 100,
         n_failures: 0,
         failed_at: None,
+        taken_at: None,
     };
 
     fn spawns(pool: Pool) -> u32 {
@@ -107,6 +115,17 @@ mod tests {
     fn those_who_wait_get_hosts_beside_the_pool() {
         assert_eq!(spawns(Pool { n_waiting: 3, n_starting: 1, ..ROOMY }), 3);
         assert_eq!(spawns(Pool { n_waiting: 3, n_room: 2, ..ROOMY }), 2);
+    }
+
+    #[test]
+    fn the_pool_lets_the_session_start_first() {
+        let taken_at = Timestamp::from_secs(50);
+        let pool = Pool { taken_at: Some(taken_at), ..ROOMY };
+        let retry_at = taken_at + Duration::from_millis(50);
+        assert_eq!(decide(taken_at, &pool), Decision { n_spawn: 0, n_end: 0, retry_at: Some(retry_at) });
+        assert_eq!(decide(retry_at, &pool), Decision { n_spawn: 1, n_end: 0, retry_at: None });
+        let waiting = Pool { n_waiting: 1, ..pool };
+        assert_eq!(decide(taken_at, &waiting).n_spawn, 2, "but whoever waits does not wait longer");
     }
 
     #[test]

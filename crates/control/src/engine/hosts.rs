@@ -81,6 +81,7 @@ impl Engine {
             .map(|(id, _)| *id)
             .min();
         if let Some(host) = warm {
+            self.starts.entry(size).or_default().taken_at = Some(now);
             return self.give(now, key, host);
         }
         let n_serving = self.hosts.values().filter(|host| matches!(host.role, Role::Serving(_))).count();
@@ -340,6 +341,7 @@ impl Engine {
                 n_room: self.limits.n_hosts_max.saturating_add(n_warm_total).saturating_sub(n_hosts),
                 n_failures: starts.n_failures,
                 failed_at: starts.failed_at,
+                taken_at: starts.taken_at,
             };
             let decision = pool::decide(now, &pool);
             if let Some(at) = decision.retry_at {

@@ -161,6 +161,7 @@ struct Starts {
     waiting: VecDeque<Key>,
     n_failures: u32,
     failed_at: Option<Timestamp>,
+    taken_at: Option<Timestamp>,
 }
 
 pub(crate) struct Engine {
