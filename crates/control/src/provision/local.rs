@@ -265,11 +265,25 @@ async fn read_log(host: HostId, output: impl AsyncRead + Unpin, tail: Tail) {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }
-        let text: String =
-            String::from_utf8_lossy(&line).trim_end().chars().filter(|c| !c.is_control()).collect();
+        let text = plain(&String::from_utf8_lossy(&line));
         tracing::info!(target: "belvedere::host", %host, "{text}");
         tail.push(text);
     }
+}
+
+/// A log line without colours (`ESC [ … letter`) and other control characters.
+fn plain(line: &str) -> String {
+    let mut text = String::with_capacity(line.len());
+    let mut parts = line.split("\u{1b}[");
+    text.extend(parts.next());
+    for part in parts {
+        // Parameters, then one letter.
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, ';' | ':' | '?'));
+        text.extend(rest.chars().skip(1));
+    }
+    text.retain(|c| !c.is_control());
+    text.truncate(text.trim_end().len());
+    text
 }
 
 #[cfg(test)]
@@ -312,6 +326,15 @@ mod tests {
         assert_eq!(reason, "The session's host was killed by signal 9.");
         let (_, reason) = exit_of(&Local::new(vec!["/nonexistent/host".into()]), order()).await;
         assert!(reason.starts_with("The host could not be started: "), "{reason}");
+    }
+
+    #[test]
+    fn colours_are_taken_off() {
+        assert_eq!(
+            plain("\u{1b}[2m12:00\u{1b}[0m \u{1b}[38;5;1mWARN\u{1b}[0m \u{7}end \r\n"),
+            "12:00 WARN end"
+        );
+        assert_eq!(plain("[x] \u{1b}["), "[x]");
     }
 
     #[tokio::test]

@@ -155,6 +155,50 @@ async fn a_killed_host_is_an_error_with_its_reason() {
 }
 
 #[tokio::test]
+async fn no_host_is_left_after_many_rounds() {
+    let fleet = Fleet::default();
+    let world = World::with(fleet.clone(), |config| config.n_warm_hosts = 2).await;
+    for round in 0..60 {
+        let id = format!("s{round}");
+        let minutes = if round % 5 == 0 { 0 } else { 5 };
+        assert_eq!(world.put(&id, minutes).await.status, 201);
+        match round % 5 {
+            // In the middle of its start, or ready, as it comes.
+            1 => assert_eq!(world.stop(&id).await.status, 204),
+            2 => {
+                world.until(&id, "Ready").await;
+                assert_eq!(world.stop(&id).await.status, 204);
+            }
+            3 => {
+                world.until(&id, "Ready").await;
+                fleet.kill_all();
+            }
+            4 => {
+                world.until(&id, "Ready").await;
+                world.advance(300);
+            }
+            _ => {}
+        }
+        let mut last = serde_json::Value::Null;
+        let over = eventually(async || {
+            last = world.get(&id).await;
+            // Pauses after failed starts, and before the pool is filled again.
+            world.clock.advance(std::time::Duration::from_millis(100));
+            !["Starting", "Ready"].contains(&last["status"].as_str().unwrap())
+        });
+        assert!(over.await, "round {round}: {last}");
+    }
+    assert_eq!(world.sessions("GET", "", "").await.text(), "{\"sessions\":[]}");
+    let only_the_pool = eventually(async || {
+        world.advance(1);
+        fleet.n_alive() == 2
+    });
+    assert!(only_the_pool.await, "{} hosts live", fleet.n_alive());
+    world.running.stop().await;
+    assert_eq!(fleet.n_alive(), 0);
+}
+
+#[tokio::test]
 async fn item_58_ended_sessions_are_readable_for_30_days() {
     let mut world = World::new().await;
     world.put("s", 5).await;
