@@ -7,7 +7,7 @@ use protocol::ConnectionId;
 use protocol::live::{self, Joiner, rpc};
 use transport::{Channel, Event, Output, Peer, Transmit};
 
-use crate::limits::FIRST_INPUT;
+use crate::limits::{FIRST_INPUT, SILENCE};
 
 /// What a client asks of the session.
 pub(crate) enum Ask {
@@ -38,6 +38,10 @@ pub(crate) struct Connection {
     waiting_since: Option<Instant>,
     flowing: bool,
     rpc_open: bool,
+    /// When video was sent last.
+    video_at: Option<Instant>,
+    /// A key frame was sent because the client found the silence since the last motion too long.
+    silence_answered: bool,
     epoch: Instant,
 }
 
@@ -52,8 +56,27 @@ impl Connection {
             waiting_since: None,
             flowing: false,
             rpc_open: false,
+            video_at: None,
+            silence_answered: false,
             epoch,
         }
+    }
+
+    /// A frame of video was sent.
+    pub(crate) fn sent_video(&mut self, now: Instant, refined: bool) {
+        self.video_at = Some(now);
+        self.silence_answered &= refined;
+    }
+
+    /// Whether to send the key frame that the client asks for.
+    ///
+    /// Chromium asks for one when no frame came for 3 s, also when none was due. Once that is welcome: it replaces a last
+    /// frame that was lost with nothing after it to tell. Answered each time it would never end, and no session be idle.
+    pub(crate) fn grants_key_frame(&mut self, now: Instant) -> bool {
+        let silent = self.video_at.is_some_and(|at| now.saturating_duration_since(at) >= SILENCE);
+        let granted = !(silent && self.silence_answered);
+        self.silence_answered |= silent;
+        granted
     }
 
     /// Takes everything out of the peer: datagrams go to `send`, wishes to `asks`. Gives when to come back.

@@ -70,3 +70,7 @@ pub(crate) const LISTED_DEPTH: usize = 8;
 
 /// Longest name of a model that a client may send.
 pub(crate) const SOURCE_BYTES: usize = 4096;
+
+/// Without video for this long, a request for a key frame is about the silence. Chromium's comes after 3 s; one about a
+/// broken frame within some round trips of it.
+pub(crate) const SILENCE: Duration = Duration::from_millis(2500);

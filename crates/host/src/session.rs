@@ -508,7 +508,11 @@ impl Host {
                     self.frames.update(|wanted| wanted.viewer = Some(viewer));
                 }
             }
-            Ask::KeyFrame => self.frames.update(|wanted| wanted.key = true),
+            Ask::KeyFrame => {
+                if self.connection.as_mut().is_some_and(|connection| connection.grants_key_frame(now)) {
+                    self.frames.update(|wanted| wanted.key = true);
+                }
+            }
             Ask::Estimate(bps) => {
                 let bitrate = self.video_bitrate(bps);
                 let old = self.frames.read(|wanted| wanted.bitrate);
@@ -678,6 +682,7 @@ impl Host {
                 let meta = frame.meta.encode();
                 if connection.peer.send_video(VideoOut { rtp_time: frame.rtp_time, bytes: frame.bytes }, now)
                 {
+                    connection.sent_video(now, frame.meta.flags & live::Frame::FLAG_REFINED != 0);
                     // Unreliable by contract, and not open during the first frames.
                     let _dropped = connection.peer.send(Channel::Frame, &meta).is_err();
                 } else {
