@@ -137,7 +137,7 @@ impl<'a> Data<'a> {
         }
         let stride = meshopt.byte_stride;
         let fits = match meshopt.mode {
-            MeshoptMode::Attributes => stride % 4 == 0 && (4..=256).contains(&stride),
+            MeshoptMode::Attributes => stride.is_multiple_of(4) && (4..=256).contains(&stride),
             MeshoptMode::Triangles => meshopt.count.is_multiple_of(3) && (stride == 2 || stride == 4),
             MeshoptMode::Indices => stride == 2 || stride == 4,
         };
@@ -146,7 +146,7 @@ impl<'a> Data<'a> {
             _ if meshopt.mode != MeshoptMode::Attributes => false,
             MeshoptFilter::Octahedral => stride == 4 || stride == 8,
             MeshoptFilter::Quaternion => stride == 8,
-            MeshoptFilter::Exponential => stride % 4 == 0,
+            MeshoptFilter::Exponential => stride.is_multiple_of(4),
         };
         if !fits || !filter_fits {
             return bad("byteStride or count does not fit mode and filter");

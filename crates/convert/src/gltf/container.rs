@@ -85,13 +85,16 @@ fn glb<'a>(bytes: &'a [u8], warnings: &mut Warnings) -> Result<(&'a [u8], Option
     Ok((json, None))
 }
 
-/// Type and content of the chunk at `at`, and where the next one starts; `None` at the end.
+/// Type, content, and where the next one starts.
+type Chunk<'a> = (u32, &'a [u8], usize);
+
+/// The chunk at `at`; `None` at the end.
 fn chunk<'a>(
     bytes: &'a [u8],
     at: usize,
     name: &str,
     warnings: &mut Warnings,
-) -> Result<Option<(u32, &'a [u8], usize)>, Fault> {
+) -> Result<Option<Chunk<'a>>, Fault> {
     let (Some(length), Some(kind)) = (u32_at(bytes, at), u32_at(bytes, at + 4)) else {
         if at < bytes.len() {
             warnings.say(format!("{} bytes after the last GLB chunk were ignored.", bytes.len() - at));

@@ -205,7 +205,7 @@ impl Reader<'_> {
             let mut mended = false;
             for uv in &mut uv {
                 // Beyond this, single precision has no fraction left to look up a texel with.
-                if !(uv.abs().max_element() <= 1e7) {
+                if !uv.is_finite() || uv.abs().max_element() > 1e7 {
                     *uv = Vec2::ZERO;
                     mended = true;
                 }

@@ -169,7 +169,7 @@ fn hide_far_nodes(model: &mut Model, warnings: &mut Warnings) {
     for (node, world_from_node) in model.nodes.iter_mut().zip(world_from_node) {
         let Some(bounds) = node.mesh.and_then(|mesh| bounds[mesh as usize]) else { continue };
         let bounds = bounds.transformed(&scene::math::Mat4::from(world_from_node));
-        let far = |v: scene::math::Vec3| !(v.abs().max_element() <= COORDINATE_MAX);
+        let far = |v: scene::math::Vec3| !v.is_finite() || v.abs().max_element() > COORDINATE_MAX;
         if far(bounds.min) || far(bounds.max) {
             let name = node.name.escape_debug().to_string();
             warnings.say(format!("Node \"{name:.60}\" is not shown: its transform leads out of all bounds."));

@@ -72,7 +72,7 @@ pub(super) fn value3(p: Vec3, seed: u32) -> (f32, Vec3) {
 }
 
 /// Value noise on a square that repeats after `period` cells; from 0 to 1. `x` and `y` are in cells.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "coordinates are small")]
+#[expect(clippy::cast_possible_truncation, reason = "coordinates are small")]
 pub(super) fn tiled2(x: f32, y: f32, period: (u32, u32), seed: u32) -> f32 {
     let (fx, fy) = (x.floor(), y.floor());
     let (tx, ty) = (x - fx, y - fy);

@@ -277,18 +277,18 @@ pub(super) fn add(glb: &mut Glb, pictures: &Pictures) -> impl Fn(Look) -> Index 
         material["occlusionTexture"] = texture(occlusion);
         material
     };
-    let mut glass = plain("glass", [0.80, 0.90, 0.95, 0.14], 0.0, 0.04);
+    let mut glass = plain("glass", [0.55, 0.66, 0.70, 0.08], 0.0, 0.04);
     glass["alphaMode"] = json!("BLEND");
     glass["doubleSided"] = json!(true);
-    let mut display = plain("display", [0.01, 0.01, 0.012, 1.0], 0.0, 0.15);
+    let mut display = plain("display", [0.01, 0.01, 0.012, 1.0], 0.0, 0.45);
     display["emissiveTexture"] = texture("display");
     display["emissiveFactor"] = json!([1.0, 1.0, 1.0]);
-    display["extensions"] = json!({ "KHR_materials_emissive_strength": { "emissiveStrength": 2.0 } });
+    display["extensions"] = json!({ "KHR_materials_emissive_strength": { "emissiveStrength": 4.0 } });
     let mut led = plain("status light", [0.02, 0.05, 0.03, 1.0], 0.0, 0.3);
     led["emissiveFactor"] = json!([0.1, 1.0, 0.35]);
     led["extensions"] = json!({ "KHR_materials_emissive_strength": { "emissiveStrength": 3.0 } });
     let ticks = textured(
-        plain("engraved brass", [0.91, 0.72, 0.38, 1.0], 1.0, 0.5),
+        plain("engraved brass", [0.64, 0.44, 0.18, 1.0], 1.0, 0.5),
         "ring colour",
         "ring roughness",
         "ring normals",
@@ -297,8 +297,8 @@ pub(super) fn add(glb: &mut Glb, pictures: &Pictures) -> impl Fn(Look) -> Index 
     let materials = [
         metal("brushed steel", [0.46, 0.47, 0.49], 0.48),
         metal("polished steel", [0.62, 0.63, 0.65], 0.24),
-        metal("brass", [0.91, 0.71, 0.36], 0.40),
-        metal("copper", [0.95, 0.58, 0.43], 0.34),
+        metal("brass", [0.76, 0.53, 0.22], 0.40),
+        metal("copper", [0.76, 0.36, 0.22], 0.36),
         textured(
             plain("heat-blued steel", [0.85, 0.85, 0.88, 1.0], 1.0, 0.42),
             "temper colours",
@@ -321,7 +321,7 @@ pub(super) fn add(glb: &mut Glb, pictures: &Pictures) -> impl Fn(Look) -> Index 
             "cast normals",
         ),
         textured(
-            plain("black anodised", [0.045, 0.046, 0.052, 1.0], 0.75, 0.46),
+            plain("black anodised", [0.040, 0.041, 0.046, 1.0], 0.2, 0.52),
             "worn colour",
             "worn roughness",
             "cast normals",

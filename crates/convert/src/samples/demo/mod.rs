@@ -28,7 +28,7 @@ const N_CYLINDERS: usize = 9;
 /// From the crankshaft to the cylinders' feet.
 const FOOT_M: f32 = 0.20;
 /// From the crankshaft to the floor.
-const FLOOR_M: f32 = 0.70;
+const FLOOR_M: f32 = 0.65;
 
 const SUN_TEETH: usize = 30;
 const PLANET_TEETH: usize = 21;
@@ -755,7 +755,7 @@ fn stand(machine: &mut Machine, stand: Index) {
         0.0,
     );
     let dial = Solid::lathe_with_v(
-        &[(0.392, 0.0490, 0.0), (0.389, 0.0525, 0.03), (0.318, 0.0525, 0.97), (0.315, 0.0490, 1.0)],
+        &[(0.392, 0.0490, 0.0), (0.389, 0.0525, 0.03), (0.319, 0.0525, 0.97), (0.315, 0.0490, 1.0)],
         180,
         12.0,
     );
@@ -772,8 +772,8 @@ fn stand(machine: &mut Machine, stand: Index) {
         &[
             Vec3::new(0.0, 0.045, -0.235),
             Vec3::new(0.0, 0.24, -0.330),
-            Vec3::new(0.0, 0.48, -0.400),
-            Vec3::new(0.0, 0.645, -0.395),
+            Vec3::new(0.0, 0.45, -0.400),
+            Vec3::new(0.0, 0.600, -0.395),
             hub + Vec3::new(0.0, -0.012, -0.035),
             hub + Vec3::new(0.0, 0.0, 0.040),
         ],
