@@ -27,6 +27,32 @@ pub(crate) enum Ask {
     Closed(String),
 }
 
+/// Which requests for key frames are about silence, and whether to answer them.
+///
+/// Chromium asks for a key frame when no frame came for 3 s, also when none was due. Once that is welcome: it replaces
+/// a last frame that was lost with nothing after it to tell. Answered each time, no session would ever be idle.
+#[derive(Default)]
+struct Silence {
+    /// When video was sent last.
+    video_at: Option<Instant>,
+    /// A request about the silence since the last motion was granted.
+    answered: bool,
+}
+
+impl Silence {
+    fn sent(&mut self, now: Instant, refined: bool) {
+        self.video_at = Some(now);
+        self.answered &= refined;
+    }
+
+    fn grants(&mut self, now: Instant) -> bool {
+        let silent = self.video_at.is_some_and(|at| now.saturating_duration_since(at) >= SILENCE);
+        let granted = !(silent && self.answered);
+        self.answered |= silent;
+        granted
+    }
+}
+
 pub(crate) struct Connection {
     pub(crate) id: ConnectionId,
     /// Tells its frames from those of an earlier connection.
@@ -38,10 +64,7 @@ pub(crate) struct Connection {
     waiting_since: Option<Instant>,
     flowing: bool,
     rpc_open: bool,
-    /// When video was sent last.
-    video_at: Option<Instant>,
-    /// A key frame was sent because the client found the silence since the last motion too long.
-    silence_answered: bool,
+    silence: Silence,
     epoch: Instant,
 }
 
@@ -56,27 +79,19 @@ impl Connection {
             waiting_since: None,
             flowing: false,
             rpc_open: false,
-            video_at: None,
-            silence_answered: false,
+            silence: Silence::default(),
             epoch,
         }
     }
 
     /// A frame of video was sent.
     pub(crate) fn sent_video(&mut self, now: Instant, refined: bool) {
-        self.video_at = Some(now);
-        self.silence_answered &= refined;
+        self.silence.sent(now, refined);
     }
 
     /// Whether to send the key frame that the client asks for.
-    ///
-    /// Chromium asks for one when no frame came for 3 s, also when none was due. Once that is welcome: it replaces a last
-    /// frame that was lost with nothing after it to tell. Answered each time it would never end, and no session be idle.
     pub(crate) fn grants_key_frame(&mut self, now: Instant) -> bool {
-        let silent = self.video_at.is_some_and(|at| now.saturating_duration_since(at) >= SILENCE);
-        let granted = !(silent && self.silence_answered);
-        self.silence_answered |= silent;
-        granted
+        self.silence.grants(now)
     }
 
     /// Takes everything out of the peer: datagrams go to `send`, wishes to `asks`. Gives when to come back.
@@ -203,5 +218,30 @@ impl Connection {
     /// Whether frames made now would only wait: more than a frame time of them has not left yet.
     pub(crate) fn is_congested(&mut self, now: Instant, frame_time: Duration) -> bool {
         self.peer.queue().oldest.is_some_and(|oldest| now.saturating_duration_since(oldest) > frame_time)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::Silence;
+
+    #[test]
+    fn silence_is_answered_once_per_rest_and_a_broken_frame_always() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut silence = Silence::default();
+        assert!(silence.grants(at(0)), "nothing was sent yet");
+        silence.sent(at(0), false);
+        silence.sent(at(100), true);
+        assert!(silence.grants(at(150)), "a broken frame");
+        silence.sent(at(160), true);
+        assert!(silence.grants(at(3_160)), "a last frame may be lost");
+        silence.sent(at(3_170), true);
+        assert!(!silence.grants(at(6_170)), "nothing is wrong but the silence");
+        assert!(silence.grants(at(3_200)), "the answer itself may break");
+        silence.sent(at(9_000), false);
+        assert!(silence.grants(at(12_000)), "after motion anew");
     }
 }
