@@ -35,3 +35,9 @@ pub(crate) const SEND_BUFFER_PACKETS: usize = 2048;
 
 /// Due deadlines handled in one call; more means that the stack below spins, and the next call goes on.
 pub(crate) const DEADLINES_PER_CALL: usize = 4096;
+
+/// Without video for this long, bandwidth is not estimated any more; long enough for the last resends.
+pub(crate) const BANDWIDTH_REST: Duration = Duration::from_secs(2);
+
+/// Timers wait up to this long while no video flows.
+pub(crate) const REST_WAKE_INTERVAL: Duration = Duration::from_millis(100);

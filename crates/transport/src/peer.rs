@@ -15,8 +15,9 @@ use str0m::rtp::Extension;
 use str0m::{Candidate, Event as RtcEvent, Input, Output as RtcOutput, Rtc, RtcConfig};
 
 use crate::limits::{
-    CHECK_INTERVAL, CONNECT, DEADLINES_PER_CALL, KEY_FRAME_INTERVAL, MAX_MESSAGE_BYTES, MAX_SDP_BYTES,
-    RESEND_AGE, RESEND_PACKETS, RPC_QUEUE_BYTES, SCTP_BUFFER_BYTES, SEND_BUFFER_PACKETS, SILENCE,
+    BANDWIDTH_REST, CHECK_INTERVAL, CONNECT, DEADLINES_PER_CALL, KEY_FRAME_INTERVAL, MAX_MESSAGE_BYTES,
+    MAX_SDP_BYTES, RESEND_AGE, RESEND_PACKETS, RPC_QUEUE_BYTES, SCTP_BUFFER_BYTES, SEND_BUFFER_PACKETS,
+    SILENCE,
 };
 use crate::sdp::{AnswerError, OfferError, video_mid};
 
@@ -188,6 +189,7 @@ pub struct Peer {
     rpc_queue: VecDeque<Vec<u8>>,
     rpc_queue_bytes: usize,
     key_frames: KeyFrames,
+    bandwidth: Bandwidth,
     /// What the client side keeps between offer and answer.
     pending: Option<SdpPendingOffer>,
     /// Messages thrown away: too long, or on channels that we do not know.
@@ -214,6 +216,16 @@ struct Video {
 struct KeyFrames {
     last: Option<Instant>,
     due: Option<Instant>,
+}
+
+/// The bandwidth estimator, which pads and probes as long as it is awake: some 50 kbit/s for nothing.
+#[derive(Debug)]
+struct Bandwidth {
+    /// The newest estimate, kept while it rests.
+    estimate_bps: u64,
+    /// When video was sent last.
+    used_at: Instant,
+    resting: bool,
 }
 
 impl KeyFrames {
@@ -367,6 +379,7 @@ impl Peer {
             rpc_queue: VecDeque::new(),
             rpc_queue_bytes: 0,
             key_frames: KeyFrames::default(),
+            bandwidth: Bandwidth { estimate_bps: config.start_bps, used_at: now, resting: false },
             pending: None,
             n_dropped: 0,
         };
@@ -424,6 +437,11 @@ impl Peer {
             return;
         }
         self.flush_rpc();
+        if self.sends_video() && !self.bandwidth.resting && now >= self.bandwidth.used_at + BANDWIDTH_REST {
+            self.bandwidth.resting = true;
+            // A path of one bit per second leaves no room for padding.
+            self.set_bandwidth(1, 0);
+        }
         if self.key_frames.take_due(now) {
             match self.video {
                 Some(Video { pt: None, .. }) => self.request_key_frame(),
@@ -446,7 +464,16 @@ impl Peer {
         match self.phase {
             Phase::Closed => (),
             Phase::Connecting => wake_at = wake_at.min(self.heard_at + SILENCE).min(self.start + CONNECT),
-            Phase::Connected => wake_at = wake_at.min(self.heard_at + SILENCE),
+            Phase::Connected => {
+                wake_at = wake_at.min(self.heard_at + SILENCE);
+                if self.sends_video() && !self.bandwidth.resting {
+                    wake_at = wake_at.min(self.bandwidth.used_at + BANDWIDTH_REST);
+                }
+            }
+        }
+        if self.bandwidth.resting && self.phase == Phase::Connected {
+            // The estimator's timer of 25 ms cannot be stopped. Nothing else is urgent; datagrams wake us anyway.
+            wake_at = wake_at.max(self.now + REST_WAKE_INTERVAL);
         }
         if let Some(due) = self.key_frames.due {
             wake_at = wake_at.min(due);
@@ -469,6 +496,10 @@ impl Peer {
         let (Phase::Connected, Some(Video { mid, pt: Some(pt) })) = (self.phase, self.video) else {
             return false;
         };
+        self.bandwidth.used_at = self.now.max(now);
+        if std::mem::take(&mut self.bandwidth.resting) {
+            self.set_bandwidth(self.bandwidth.estimate_bps, self.max_bps);
+        }
         self.advance(now);
         let Some(writer) = self.rtc.writer(mid) else { return false };
         // A receiver that may show each frame at once has no reason to hold frames back.
@@ -477,6 +508,18 @@ impl Peer {
         self.drain();
         self.advance(now);
         result.is_ok()
+    }
+
+    fn sends_video(&self) -> bool {
+        self.phase == Phase::Connected && self.video.is_some_and(|video| video.pt.is_some())
+    }
+
+    /// Lets the estimator begin anew.
+    fn set_bandwidth(&mut self, estimate_bps: u64, desired_bps: u64) {
+        self.rtc.bwe().set_bitrate(Bitrate::ZERO, Bitrate::bps(desired_bps));
+        self.drain();
+        self.rtc.bwe().reset(Bitrate::bps(estimate_bps));
+        self.drain();
     }
 
     /// Sends a message.
@@ -637,6 +680,10 @@ impl Peer {
                 return;
             }
             RtcEvent::EgressBitrateEstimate(BweKind::Twcc { estimate, .. }) => {
+                if self.bandwidth.resting {
+                    return;
+                }
+                self.bandwidth.estimate_bps = estimate.as_u64();
                 Event::Estimate(estimate.as_u64())
             }
             RtcEvent::Closed => {

@@ -276,3 +276,16 @@ fn strangers_datagrams_are_ignored() {
     assert!(network.host.is_connected());
     assert_eq!(network.closed(HOST), None);
 }
+
+#[test]
+fn a_connection_at_rest_is_quiet() {
+    let mut network = Network::connected(13, ms(1), 0.0);
+    stream(&mut network, 0..30, 12_000);
+    network.run_for(Duration::from_secs(10));
+    let (n_sent, n_wakes) = (network.n_sent, network.n_wakes);
+    network.run_for(Duration::from_secs(60));
+    let (sent_a_s, wakes_a_s) = ((network.n_sent - n_sent) / 60, (network.n_wakes - n_wakes) / 60);
+    // Both directions: checks with their answers, and reports.
+    assert!(sent_a_s <= 12, "{sent_a_s} datagrams a second");
+    assert!(wakes_a_s <= 30, "{wakes_a_s} wake-ups a second of both sides");
+}

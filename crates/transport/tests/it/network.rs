@@ -53,7 +53,9 @@ pub(crate) struct Network {
     down_busy_until: Instant,
     /// On their way: arrival, order of sending, datagram.
     flying: Vec<(Instant, u64, Transmit)>,
-    n_sent: u64,
+    pub(crate) n_sent: u64,
+    /// Calls of both sides.
+    pub(crate) n_wakes: u64,
 }
 
 impl Network {
@@ -87,6 +89,7 @@ impl Network {
             down_busy_until: now,
             flying: Vec::new(),
             n_sent: 0,
+            n_wakes: 0,
         };
         network.poll();
         network
@@ -165,6 +168,7 @@ impl Network {
             return false;
         }
         self.now = next;
+        self.n_wakes += 1;
         if arrival.is_some_and(|at| at <= next) {
             let (_, _, datagram) = self.flying.remove(0);
             if datagram.destination == HOST {
