@@ -7,10 +7,12 @@
 pub struct Limits {
     /// Bytes of the file with all buffers and images beside it.
     pub file_bytes: u64,
-    /// Bytes of JSON.
+    /// Bytes of JSON, with the data URIs in it.
     pub json_bytes: usize,
     /// Objects in the JSON. Each becomes some hundred bytes, whatever its text takes.
     pub json_objects: usize,
+    /// Values in the JSON, by the commas between them. A string takes 24 bytes, a number 4.
+    pub json_values: usize,
     /// Nesting of arrays and objects in the JSON; the parser itself stops at 127.
     pub json_depth: usize,
     /// Triangles as drawn: a mesh counts again for every node that shows it.
@@ -33,9 +35,10 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             file_bytes: 4 << 30,
-            json_bytes: 256 << 20,
-            // A machine of a million nodes, and as much again for the rest.
-            json_objects: 2 << 20,
+            json_bytes: 1 << 30,
+            // Materials are the largest: 400 MB of them.
+            json_objects: 1 << 20,
+            json_values: 16 << 20,
             json_depth: 64,
             // Indices of 100 million triangles take 1.2 GB; instances take none.
             triangles: 2_000_000_000,

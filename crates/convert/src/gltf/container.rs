@@ -129,7 +129,7 @@ pub(super) fn old_version(what: &str) -> Fault {
 
 /// Refuses JSON whose nesting or number of objects would cost more memory than it is worth, before it is parsed.
 pub(super) fn survey(json: &str, limits: &Limits) -> Result<(), Fault> {
-    let (mut depth, mut n_objects) = (0_usize, 0_usize);
+    let (mut depth, mut n_objects, mut n_values) = (0_usize, 0_usize, 0_usize);
     let (mut in_string, mut escaped) = (false, false);
     for (at, byte) in json.bytes().enumerate() {
         if in_string {
@@ -151,13 +151,17 @@ pub(super) fn survey(json: &str, limits: &Limits) -> Result<(), Fault> {
                     return Err(Fault::too_large(format!("JSON, byte {at}"), problem));
                 }
             }
+            b',' => n_values += 1,
             b'}' | b']' => depth = depth.saturating_sub(1),
             _ => (),
         }
     }
-    if n_objects > limits.json_objects {
-        let problem = format!("{n_objects} objects, {} are allowed", limits.json_objects);
-        return Err(Fault::too_large("JSON", problem));
+    for (what, n, limit) in
+        [("objects", n_objects, limits.json_objects), ("values", n_values, limits.json_values)]
+    {
+        if n > limit {
+            return Err(Fault::too_large("JSON", format!("{n} {what}, {limit} are allowed")));
+        }
     }
     Ok(())
 }

@@ -288,6 +288,19 @@ fn messages_say_file_place_reason_and_what_to_do() {
 }
 
 #[test]
+fn json_that_would_unfold_is_refused_before_it_is_parsed() {
+    let limits = Limits { json_objects: 1000, json_values: 5000, ..Limits::default() };
+    let file = |key: &str, item: &str, n: usize| {
+        format!(r#"{{"asset":{{"version":"2.0"}},"{key}":[{}]}}"#, vec![item; n].join(","))
+    };
+    for (key, item, n) in [("materials", "{}", 990), ("extensionsUsed", "\"\"", 4990)] {
+        assert!(convert::read_glb(file(key, item, n).as_bytes(), &limits).is_ok(), "{key}");
+        let error = convert::read_glb(file(key, item, n + 20).as_bytes(), &limits).unwrap_err();
+        assert!(matches!(error.fault, Fault::TooLarge { .. }), "{error}");
+    }
+}
+
+#[test]
 fn warnings_are_bounded() {
     let mut json = triangle(&[]);
     let points = json!({ "attributes": { "POSITION": 0 }, "mode": 0 });
