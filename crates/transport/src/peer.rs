@@ -16,8 +16,8 @@ use str0m::{Candidate, Event as RtcEvent, Input, Output as RtcOutput, Rtc, RtcCo
 
 use crate::limits::{
     BANDWIDTH_REST, CHECK_INTERVAL, CONNECT, DEADLINES_PER_CALL, KEY_FRAME_INTERVAL, MAX_MESSAGE_BYTES,
-    MAX_SDP_BYTES, RESEND_AGE, RESEND_PACKETS, RPC_QUEUE_BYTES, SCTP_BUFFER_BYTES, SEND_BUFFER_PACKETS,
-    SILENCE,
+    MAX_SDP_BYTES, RESEND_AGE, RESEND_PACKETS, REST_WAKE_INTERVAL, RPC_QUEUE_BYTES, SCTP_BUFFER_BYTES,
+    SEND_BUFFER_PACKETS, SILENCE,
 };
 use crate::sdp::{AnswerError, OfferError, video_mid};
 
@@ -261,7 +261,7 @@ impl Peer {
     fn accept_parsed(config: &Config, offer: &str, now: Instant) -> Result<(Self, String), OfferError> {
         let bad = |why: String| OfferError::BadOffer(why);
         let parsed = SdpOffer::from_sdp_string(offer).map_err(|error| bad(error.to_string()))?;
-        let mut peer = Self::new(config, now);
+        let mut peer = Self::new(config, true, now);
         let answer = peer.rtc.sdp_api().accept_offer(parsed).map_err(|error| bad(error.to_string()))?;
         peer.drain();
         let has = |media: &str| offer.lines().any(|line| line.starts_with(media));
@@ -304,7 +304,7 @@ impl Peer {
     /// # Errors
     /// The stack cannot make one.
     pub fn offer(config: &Config, now: Instant) -> Result<(Self, String), AnswerError> {
-        let mut peer = Self::new(config, now);
+        let mut peer = Self::new(config, false, now);
         let mut changes = peer.rtc.sdp_api();
         let mid = changes.add_media(MediaKind::Video, Direction::RecvOnly, None, None, None);
         for channel in Channel::ALL {
@@ -348,11 +348,11 @@ impl Peer {
         }
     }
 
-    fn new(config: &Config, now: Instant) -> Self {
+    fn new(config: &Config, sends_video: bool, now: Instant) -> Self {
         let mut rtc = RtcConfig::new()
             .clear_codecs()
             .set_extension(5, Extension::PlayoutDelay)
-            .enable_bwe(Some(Bitrate::bps(config.start_bps)))
+            .enable_bwe(sends_video.then_some(Bitrate::bps(config.start_bps)))
             .set_send_buffer_video(SEND_BUFFER_PACKETS)
             .set_sctp_max_buffered_amount(SCTP_BUFFER_BYTES)
             .set_sctp_max_message_size(u32::try_from(MAX_MESSAGE_BYTES).unwrap_or(u32::MAX));
