@@ -23,6 +23,7 @@ const summary = (numbers) => ({
   n: numbers.length,
 });
 const round = (number) => Math.round(number * 100) / 100;
+const rounded = (figures) => figures && { ...figures, p50: round(figures.p50), p95: round(figures.p95) };
 
 const browser = await launch();
 const service = await Service.start({ models: options.models, warmHosts: 1 });
@@ -84,11 +85,11 @@ try {
     inputs,
     framesPerSecond: round((after.framesReceived - before.framesReceived) / Number(options.seconds)),
     presentedPerSecond: round((after.framesPresented - before.framesPresented) / Number(options.seconds)),
-    inputToFrameMs: after.inputToFrameMs,
-    inputToPhotonMs: after.inputToPhotonMs,
-    renderMs: after.renderMs,
-    encodeMs: after.encodeMs,
-    queueMs: after.queueMs,
+    inputToFrameMs: rounded(after.inputToFrameMs),
+    inputToPhotonMs: rounded(after.inputToPhotonMs),
+    renderMs: rounded(after.renderMs),
+    encodeMs: rounded(after.encodeMs),
+    queueMs: rounded(after.queueMs),
     decodeMsMean: round(after.video.decodeMsMean),
     jitterBufferMsMean: round(after.video.jitterBufferMsMean),
     megabitsPerSecond: round(((after.video.bytesReceived - before.video.bytesReceived) * 8) / Number(options.seconds) / 1e6),

@@ -4,7 +4,8 @@
 //
 // One line per test, `N passed, N failed, N skipped` at the end.
 import assert from "node:assert/strict";
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 import { parseArgs } from "node:util";
 import { launch, Viewer } from "./browser.mjs";
 import { compare, covered, decode } from "./picture.mjs";
@@ -14,9 +15,9 @@ const { values: options } = parseArgs({ options: { only: { type: "string" }, scr
 
 /**
  * The video is the model: as alike as a decoded H.264 picture is to its source. Measured on the demo and the models
- * below: at least 36.3 dB and 0.980. From three degrees aside it is 32.5 dB and 0.938, which is asserted to fail.
+ * below: at least 35.2 dB and 0.986. From three degrees aside it is 23.4 dB and 0.922, which is asserted to fail.
  */
-const ALIKE = { psnr: 34.5, ssim: 0.96 };
+const ALIKE = { psnr: 33, ssim: 0.96 };
 
 const DEMO = "builtin://demo";
 const GOOD = [
@@ -196,14 +197,14 @@ try {
   });
 
   await test("at rest nothing is sent", async () => {
-    // The last sharpening frames may be slow on a busy machine.
-    await viewer.rest(2_500, 30_000);
+    // After 3 s without video Chromium asks for a key frame once; the host's answer must not make it ask for ever.
+    await viewer.rest(3_300, 30_000);
     const before = await viewer.stats();
-    await sleep(3_000);
+    await sleep(4_000);
     const after = await viewer.stats();
     assert.equal(after.framesReceived, before.framesReceived);
     assert.equal(after.video.framesDecoded, before.video.framesDecoded);
-    return `${after.video.bytesReceived - before.video.bytesReceived} bytes in 3 s`;
+    return `${after.video.bytesReceived - before.video.bytesReceived} bytes in 4 s`;
   });
 
   await test("statistics and help", async () => {
@@ -414,6 +415,7 @@ try {
       await pretty.scene(DEMO);
       await pretty.rest();
       await assertAlike(service, id, pretty);
+      mkdirSync(dirname(options.screenshot), { recursive: true });
       writeFileSync(options.screenshot, await pretty.page.screenshot());
       await pretty.close();
       await service.end(id);
