@@ -1,0 +1,207 @@
+//! The binary as a person uses it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The binary with a data folder and without settings of whoever runs the test.
+fn belvedere(data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_belvedere"));
+    for name in [
+        "BELVEDERE_ENDPOINT",
+        "BELVEDERE_ACCOUNT_ID",
+        "BELVEDERE_ACCOUNT_KEY",
+        "BELVEDERE_CA",
+        "BELVEDERE_LOG",
+    ] {
+        command.env_remove(name);
+    }
+    command.env("BELVEDERE_DATA", data).stdin(Stdio::null());
+    command
+}
+
+fn output(command: &mut Command) -> Output {
+    command.output().unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    assert!(!output.status.success(), "{output:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// `belvedere COMMAND …` on free ports, until it serves.
+struct Serving {
+    child: Child,
+    data: tempfile::TempDir,
+    ready: Value,
+}
+
+impl Serving {
+    fn start(args: &[&str]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let log = std::fs::File::create(data.path().join("log.txt")).unwrap();
+        let child = belvedere(data.path())
+            .args(args)
+            .args(["--listen-http", "127.0.0.1:0", "--listen-https", "127.0.0.1:0"])
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut serving = Self { child, data, ready: Value::Null };
+        let path = serving.data.path().join("ready.json");
+        serving.wait("ready.json", |_| path.exists());
+        serving.ready = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        serving
+    }
+
+    /// Waits for something that is about to be true.
+    fn wait(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
+        let until = Instant::now() + PATIENCE;
+        while !done(self) {
+            assert!(Instant::now() < until, "no {what}:\n{}", self.log());
+            assert!(self.child.try_wait().unwrap().is_none(), "it ended before {what}:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.data.path().join("log.txt")).unwrap()
+    }
+
+    fn hosts(&self) -> Vec<PathBuf> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let children = tasks
+            .map(|task| std::fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default());
+        let pids: Vec<String> = children
+            .flat_map(|pids| pids.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        pids.into_iter().map(|pid| Path::new("/proc").join(pid)).collect()
+    }
+
+    fn session(&self, args: &[&str]) -> Output {
+        output(belvedere(self.data.path()).arg("session").args(args))
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // Already gone in most tests.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+#[test]
+fn sessions_are_created_listed_extended_and_stopped_from_the_command_line() {
+    let serving = Serving::start(&["serve"]);
+    let created = json(&serving.session(&["create", "one", "--lease", "5", "--json"]));
+    assert_eq!((created["id"].as_str(), created["status"].as_str()), (Some("one"), Some("Ready")));
+    assert_eq!(created["handshakePort"], serving.ready["handshakePort"]);
+
+    let extended = json(&serving.session(&["extend", "one", "--lease", "6", "--json"]));
+    assert_eq!(extended["maxLeaseTimeMinutes"], 6);
+    let refused = stderr(&serving.session(&["extend", "one", "--lease", "6"]));
+    assert!(refused.contains("422"), "{refused}");
+
+    let listed = output(belvedere(serving.data.path()).args(["session", "list"]));
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.lines().any(|line| line.starts_with("one ") && line.contains("0 of 6")), "{listed}");
+
+    assert!(serving.session(&["stop", "one"]).status.success());
+    assert_eq!(json(&serving.session(&["get", "one", "--json"]))["status"], "Stopped");
+    assert!(stderr(&serving.session(&["get", "none"])).contains("404"));
+}
+
+#[test]
+fn an_interrupt_ends_the_service_and_its_hosts() {
+    let mut serving = Serving::start(&["serve"]);
+    json(&serving.session(&["create", "one", "--json"]));
+    // The session's host and the next warm one.
+    serving.wait("two hosts", |serving| serving.hosts().len() == 2);
+    let hosts = serving.hosts();
+    let pid = serving.child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let until = Instant::now() + PATIENCE;
+    let status = loop {
+        if let Some(status) = serving.child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(Instant::now() < until, "it goes on after an interrupt:\n{}", serving.log());
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    assert!(status.success(), "{status}:\n{}", serving.log());
+    assert!(!serving.data.path().join("ready.json").exists());
+    for host in hosts {
+        assert!(!host.exists(), "{} outlives the service", host.display());
+    }
+    let log = serving.log();
+    assert!(!log.contains(" WARN ") && !log.contains(" ERROR "), "{log}");
+}
+
+#[test]
+fn view_makes_a_session_with_the_model_and_prints_where() {
+    let models = tempfile::tempdir().unwrap();
+    let model = models.path().join("sphere.glb");
+    std::fs::write(&model, convert::samples::bumpy_sphere(2_000, 1)).unwrap();
+    let mut serving = Serving::start(&["view", model.to_str().unwrap()]);
+    let url = serving.ready["viewerUrl"].as_str().unwrap().to_owned();
+    assert!(url.contains("session=view") && url.contains("#token="), "{url}");
+    serving.wait("the URL in the output", |serving| serving.log().contains(&url));
+    let session = json(&serving.session(&["get", "view", "--json"]));
+    assert!(["Starting", "Ready"].contains(&session["status"].as_str().unwrap()), "{session}");
+}
+
+#[test]
+fn what_is_no_model_is_refused_before_anything_starts() {
+    let data = tempfile::tempdir().unwrap();
+    let missing = stderr(&output(belvedere(data.path()).args(["view", "no/such/model.glb"])));
+    assert!(missing.contains("no/such/model.glb"), "{missing}");
+    let text = data.path().join("notes.txt");
+    std::fs::write(&text, "no model").unwrap();
+    let other = stderr(&output(belvedere(data.path()).arg("view").arg(&text)));
+    assert!(other.contains("notes.txt") && other.contains(".glb"), "{other}");
+    assert!(!data.path().join("belvedere.db").exists());
+}
+
+#[test]
+fn accounts_are_made_listed_and_get_new_keys() {
+    let data = tempfile::tempdir().unwrap();
+    let account = |args: &[&str]| output(belvedere(data.path()).arg("account").args(args));
+    let made = json(&account(&["create", "team"]));
+    let id = made["accountId"].as_str().unwrap();
+    let rotated = json(&account(&["rotate-key", id, "--key", "secondary"]));
+    assert_eq!(rotated["accountKey"], made["accountKey"]);
+    assert_ne!(rotated["secondaryKey"], made["secondaryKey"]);
+    let listed = String::from_utf8(account(&["list"]).stdout).unwrap();
+    assert_eq!(listed.trim_end(), format!("{id}  team"));
+}
+
+#[test]
+fn a_second_service_on_the_same_folder_is_refused() {
+    let serving = Serving::start(&["serve"]);
+    let second = output(belvedere(serving.data.path()).args([
+        "serve",
+        "--listen-http",
+        "127.0.0.1:0",
+        "--listen-https",
+        "127.0.0.1:0",
+    ]));
+    let words = stderr(&second);
+    assert!(words.contains(&serving.child.id().to_string()), "{words}");
+}
+
+#[test]
+fn without_a_service_the_way_out_is_said() {
+    let data = tempfile::tempdir().unwrap();
+    let words = stderr(&output(belvedere(data.path()).args(["session", "list"])));
+    assert!(words.contains("belvedere serve") || words.contains("--data"), "{words}");
+}
