@@ -240,18 +240,15 @@ fn write(
     let Scratch { target, layers, .. } = scratch;
     let (width, rows) = (target.width as usize, target.rows as usize);
     let y0 = target.y0 as usize;
+    let background_suffices = out.sums.is_none() && matches!(out.bytes, Bytes::Video { .. });
     for row in (0..rows).step_by(2) {
         let last_row = (row + 1).min(rows - 1);
+        write_background(background, y0, row, n_rows_at(row, rows), width, out);
         for x in (0..width).step_by(8) {
             let ats = [row * target.stride + x, last_row * target.stride + x];
             let ids = ats.map(|at| target.ids[at..].first_chunk::<8>().copied().unwrap_or([NOTHING; 8]));
             let empty = ids.as_flattened().iter().fold(NOTHING, |all, id| all & id) == NOTHING;
-            if empty
-                && layers.is_empty()
-                && out.sums.is_none()
-                && let Bytes::Video { y, u, v } = &mut out.bytes
-            {
-                write_background(background, [y0 + row, y0 + last_row], x, width, row, rows, (y, u, v));
+            if empty && layers.is_empty() && background_suffices {
                 continue;
             }
             let mut block: Block = [[[0.0; 8]; 3]; 2];
@@ -298,7 +295,7 @@ fn write_block(
 ) {
     let x = place.0;
     let n = (width - x).min(8);
-    let n_rows = (rows - row).min(2);
+    let n_rows = n_rows_at(row, rows);
     if let Some(sums) = &mut out.sums {
         for (r, block) in block.iter_mut().enumerate().take(n_rows) {
             for (sums, light) in sums.iter_mut().zip(block.iter_mut()) {
@@ -353,23 +350,31 @@ fn put<const N: usize>(to: &mut [u8], from: &[u8; N], n: usize) {
     }
 }
 
+/// Rows of a pair of rows that there are.
+fn n_rows_at(row: usize, rows: usize) -> usize {
+    (rows - row).min(2)
+}
+
+/// Fills a pair of rows of a video picture.
 fn write_background(
     background: &Background,
-    picture_rows: [usize; 2],
-    x: usize,
-    width: usize,
+    y0: usize,
     row: usize,
-    rows: usize,
-    (y, u, v): (&mut [u8], &mut [u8], &mut [u8]),
+    n_rows: usize,
+    width: usize,
+    out: &mut BandOut<'_>,
 ) {
-    let n = (width - x).min(8);
-    for (r, picture_row) in picture_rows.into_iter().enumerate().take(rows - row) {
-        put(&mut y[(row + r) * width + x..], &background.luma[picture_row], n);
+    let Bytes::Video { y, u, v } = &mut out.bytes else { return };
+    for row in row..row + n_rows {
+        let luma = &background.luma[y0 + row];
+        let (eights, rest) = y[row * width..(row + 1) * width].as_chunks_mut::<8>();
+        eights.fill(*luma);
+        rest.copy_from_slice(&luma[..rest.len()]);
     }
-    let at = row / 2 * width.div_ceil(2) + x / 2;
-    let [cu, cv] = background.chroma[picture_rows[0] / 2];
-    put(&mut u[at..], &[cu; 4], n.div_ceil(2));
-    put(&mut v[at..], &[cv; 4], n.div_ceil(2));
+    let n = width.div_ceil(2);
+    let [cu, cv] = background.chroma[(y0 + row) / 2];
+    u[row / 2 * n..][..n].fill(cu);
+    v[row / 2 * n..][..n].fill(cv);
 }
 
 #[derive(Debug, Default)]

@@ -81,12 +81,25 @@ pub(super) struct Transformed {
     homogeneous: [[f32; 3]; CLUSTER_VERTICES],
     /// The vertex lies in front and within fixed point.
     usable: [bool; CLUSTER_VERTICES],
+    /// x and y from `origin` on, 16 bits each: one lookup for both. Only if all fit.
+    packed: [i32; CLUSTER_VERTICES],
+    origin: [i32; 2],
+    is_packed: bool,
 }
 
 impl Default for Transformed {
     fn default() -> Self {
         let n = [0; CLUSTER_VERTICES];
-        Self { x: n, y: n, depth: n.map(|_| 0.0), homogeneous: n.map(|_| [0.0; 3]), usable: n.map(|_| false) }
+        Self {
+            x: n,
+            y: n,
+            depth: n.map(|_| 0.0),
+            homogeneous: n.map(|_| [0.0; 3]),
+            usable: n.map(|_| false),
+            packed: n,
+            origin: [0; 2],
+            is_packed: false,
+        }
     }
 }
 
@@ -129,6 +142,22 @@ fn transform_lanes<S: Isa>(frame: &Frame<'_>, visible: &Visible, out: &mut Trans
         (x * inverse * sub).round_to_int().store(&mut outs_x[block]);
         (y * inverse * sub).round_to_int().store(&mut outs_y[block]);
         (near * inverse).store(&mut outs_depth[block]);
+    }
+    out.is_packed = false;
+    if !visible.clipped {
+        // Whole pixels, so that what is below the pixel stays as it is.
+        let [x0, y0] = [outs_x[0][0] & !(SUB - 1), outs_y[0][0] & !(SUB - 1)];
+        let (mut wide, low) = (S::I::splat(0), S::I::splat(0xffff));
+        let (outs_packed, _) = out.packed.as_chunks_mut::<8>();
+        for block in 0..n {
+            let x = S::I::load(&outs_x[block]) - S::I::splat(x0);
+            let y = S::I::load(&outs_y[block]) - S::I::splat(y0);
+            // Bits that are not copies of the sign.
+            wide = wide | (x ^ x.shl::<16>().sar::<16>()) | (y ^ y.shl::<16>().sar::<16>());
+            (x & low | y.shl::<16>()).store(&mut outs_packed[block]);
+        }
+        out.is_packed = wide.eq(S::I::splat(0)).signs() == 0xff;
+        out.origin = [x0, y0];
     }
 }
 
@@ -282,10 +311,28 @@ impl<S: Isa> Corners<S> {
         let a = packed;
         let (b, c) = (packed.shr::<8>(), packed.shr::<16>());
         let (b, c) = if style.mirrored { (b, c) } else { (c, b) };
-        let mut corners = Self {
-            i: [a, b, c],
-            x: [S::I::lookup(&vertices.x, a), S::I::lookup(&vertices.x, b), S::I::lookup(&vertices.x, c)],
-            y: [S::I::lookup(&vertices.y, a), S::I::lookup(&vertices.y, b), S::I::lookup(&vertices.y, c)],
+        let mut corners = if vertices.is_packed {
+            let xy = [
+                S::I::lookup(&vertices.packed, a),
+                S::I::lookup(&vertices.packed, b),
+                S::I::lookup(&vertices.packed, c),
+            ];
+            let (x0, y0) = (S::I::splat(vertices.origin[0]), S::I::splat(vertices.origin[1]));
+            Self {
+                i: [a, b, c],
+                x: [
+                    xy[0].shl::<16>().sar::<16>() + x0,
+                    xy[1].shl::<16>().sar::<16>() + x0,
+                    xy[2].shl::<16>().sar::<16>() + x0,
+                ],
+                y: [xy[0].sar::<16>() + y0, xy[1].sar::<16>() + y0, xy[2].sar::<16>() + y0],
+            }
+        } else {
+            Self {
+                i: [a, b, c],
+                x: [S::I::lookup(&vertices.x, a), S::I::lookup(&vertices.x, b), S::I::lookup(&vertices.x, c)],
+                y: [S::I::lookup(&vertices.y, a), S::I::lookup(&vertices.y, b), S::I::lookup(&vertices.y, c)],
+            }
         };
         if style.double_sided {
             let back = S::I::splat(0).gt(corners.area());
@@ -783,7 +830,7 @@ mod tests {
     use super::*;
     use crate::simd::Level;
 
-    /// A sheet of 7 x 7 cells, each two triangles, corners moved about: counts how often each pixel is drawn.
+    /// A sheet of 7 x 7 cells, each two triangles, corners moved about (not so far that one folds over): counts how often each pixel is drawn.
     fn hits(level: Level, spacing_px: f32, moves: &[(f32, f32)], flip: bool) -> (Target, Vec<u32>) {
         let mut vertices = Transformed::default();
         let extent = spacing_px * 6.0;
@@ -828,7 +875,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(200))]
         #[test]
         fn triangles_that_share_edges_share_no_pixel_and_leave_none_out(
-            moves in prop::collection::vec((-0.3f32..0.3, -0.3f32..0.3), 64),
+            moves in prop::collection::vec((-0.24f32..0.24, -0.24f32..0.24), 64),
             spacing_px in prop_oneof![1.0f32..3.0, 3.0f32..12.0, 12.0f32..80.0, 80.0f32..3000.0],
             flip: bool,
         ) {

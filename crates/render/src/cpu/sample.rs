@@ -49,7 +49,7 @@ fn sample_lanes<S: Isa>(
 
     let mut rgba;
     if sampled.nearest {
-        rgba = nearest::<S>(texture, lod.round_to_int(), s, t, sampled);
+        rgba = nearest::<S>(texture, lod.round_to_int(), s, t);
     } else {
         let level = lod.trunc_to_int();
         let blend = lod - level.to_float();
@@ -98,12 +98,13 @@ fn wrapped<S: Isa>(x: S::F, wrap: Wrap) -> S::F {
 }
 
 #[inline(always)]
-fn nearest<S: Isa>(texture: &MipTexture, level: S::I, s: S::F, t: S::F, _sampled: &Sampled) -> [S::F; 4] {
+fn nearest<S: Isa>(texture: &MipTexture, level: S::I, s: S::F, t: S::F) -> [S::F; 4] {
     let size = Size::<S>::of(texture, level);
     let one = S::I::splat(1);
     let x = (s * size.width.to_float()).trunc_to_int().min(size.width - one);
     let y = (t * size.height.to_float()).trunc_to_int().min(size.height - one);
-    texel::<S>(texture, size.offset + y * size.width + x)
+    let texel = S::I::gather(&texture.texels, size.offset + y * size.width + x);
+    unpacked::<S>(texture.srgb, texel)
 }
 
 #[inline(always)]
@@ -112,10 +113,23 @@ fn bilinear<S: Isa>(texture: &MipTexture, level: S::I, s: S::F, t: S::F, sampled
     let (x0, x1, fx) = neighbours::<S>(s, size.width, sampled.wrap_u);
     let (y0, y1, fy) = neighbours::<S>(t, size.height, sampled.wrap_v);
     let (row0, row1) = (size.offset + y0 * size.width, size.offset + y1 * size.width);
-    let a = texel::<S>(texture, row0 + x0);
-    let b = texel::<S>(texture, row0 + x1);
-    let c = texel::<S>(texture, row1 + x0);
-    let d = texel::<S>(texture, row1 + x1);
+    // Neighbours in a row are neighbours in memory, but for those across an edge.
+    let across = x1.eq(x0 + S::I::splat(1)).signs() != 0xff;
+    let (a, b, c, d) = if across {
+        let texels = &texture.texels;
+        (
+            S::I::gather(texels, row0 + x0),
+            S::I::gather(texels, row0 + x1),
+            S::I::gather(texels, row1 + x0),
+            S::I::gather(texels, row1 + x1),
+        )
+    } else {
+        let (a, b) = S::I::gather_pairs(&texture.texels, row0 + x0);
+        let (c, d) = S::I::gather_pairs(&texture.texels, row1 + x0);
+        (a, b, c, d)
+    };
+    let (a, b) = (unpacked::<S>(texture.srgb, a), unpacked::<S>(texture.srgb, b));
+    let (c, d) = (unpacked::<S>(texture.srgb, c), unpacked::<S>(texture.srgb, d));
     let mut out = a;
     for channel in 0..4 {
         out[channel] = a[channel].mix(b[channel], fx).mix(c[channel].mix(d[channel], fx), fy);
@@ -168,17 +182,74 @@ impl<S: Isa> Size<S> {
 }
 
 #[inline(always)]
-fn texel<S: Isa>(texture: &MipTexture, at: S::I) -> [S::F; 4] {
-    let packed = S::I::gather(&texture.texels, at);
+fn unpacked<S: Isa>(srgb: bool, packed: S::I) -> [S::F; 4] {
     let byte = S::I::splat(255);
     let unit = S::F::splat(1.0 / 255.0);
     let r = (packed & byte).to_float() * unit;
     let g = (packed.shr::<8>() & byte).to_float() * unit;
     let b = (packed.shr::<16>() & byte).to_float() * unit;
     let a = packed.shr::<24>().to_float() * unit;
-    if texture.srgb {
+    if srgb {
         [linear_decoded::<S>(r), linear_decoded::<S>(g), linear_decoded::<S>(b), a]
     } else {
         [r, g, b, a]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use scene::math::Affine2;
+    use scene::{AlphaMode, Image, Material, Model, Sampler, Texture, TextureUse};
+
+    use super::*;
+    use crate::simd::Level;
+    use crate::texture::MaterialSet;
+
+    /// Red from left to right, green from top to bottom.
+    fn ramp(width: u32) -> MaterialSet {
+        let code = |n: u32| (n as f32 / width as f32 * 255.0) as u8;
+        let rgba = (0..width * width).flat_map(|n| [code(n % width), code(n / width), 0, 255]).collect();
+        let texture_use = TextureUse { texture: 0, uv_set: 0, image_from_uv: Affine2::IDENTITY };
+        let material = Material {
+            metallic_roughness_texture: Some(texture_use),
+            alpha_mode: AlphaMode::Opaque,
+            ..Material::default()
+        };
+        let model = Model {
+            materials: vec![material],
+            textures: vec![Texture { image: 0, sampler: Sampler::default() }],
+            images: vec![std::sync::Arc::new(Image { width, height: width, rgba })],
+            ..Model::default()
+        };
+        MaterialSet::build(&model).unwrap()
+    }
+
+    #[test]
+    fn a_ramp_stays_a_ramp_at_each_level() {
+        let set = ramp(512);
+        let sampled = set.materials[0].metallic_roughness_texture.unwrap();
+        for level in [Level::detect(), Level::Portable] {
+            for texels_per_pixel in [0.1, 0.9, 1.05, 1.3, 1.9, 2.5, 4.2, 7.0] {
+                let step = texels_per_pixel / 512.0;
+                let mut coordinates = Coordinates::default();
+                for lane in 0..8 {
+                    coordinates.uv[0][lane] = 0.5 + step * lane as f32;
+                    coordinates.uv[1][lane] = 0.7 - 0.7 * step * lane as f32;
+                    coordinates.slopes[0][lane] = step;
+                    coordinates.slopes[3][lane] = step;
+                }
+                let mut out = [[0.0; 8]; 4];
+                sample(level, &set.textures[0], &sampled, &coordinates, 0.0, &mut out);
+                for lane in 0..8 {
+                    for channel in 0..2 {
+                        let (want, got) = (coordinates.uv[channel][lane], out[channel][lane]);
+                        assert!(
+                            (want - got).abs() < 0.02,
+                            "{texels_per_pixel}: lane {lane}: {got}, not {want}"
+                        );
+                    }
+                }
+            }
+        }
     }
 }

@@ -573,11 +573,11 @@ fn reflection_level<S: Isa>(environment: &Environment, level: S::I, u: S::F, v: 
     let (fx, fy) = (x - x0.to_float(), y - y0.to_float());
     let stride = edge.trunc_to_int() + S::I::splat(2);
     let at = offset + y0 * stride + x0;
-    let one = S::I::splat(1);
     let weights = [(k(1.0) - fx) * (k(1.0) - fy), fx * (k(1.0) - fy), (k(1.0) - fx) * fy, fx * fy];
+    let (texel0, texel1) = S::I::gather_pairs(&environment.reflections, at);
+    let (texel2, texel3) = S::I::gather_pairs(&environment.reflections, at + stride);
     let mut sum = [k(0.0); 3];
-    for (n, at) in [at, at + one, at + stride, at + stride + one].into_iter().enumerate() {
-        let texel = S::I::gather(&environment.reflections, at);
+    for (n, texel) in [texel0, texel1, texel2, texel3].into_iter().enumerate() {
         // RGB9E5: the exponent goes to where floats have theirs, and takes the weight along.
         let unit = (texel.shr::<27>() + S::I::splat(127 - 24)).shl::<23>().float_bits() * weights[n];
         let part = S::I::splat(511);

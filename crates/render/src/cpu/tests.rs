@@ -125,7 +125,7 @@ fn sphere(segments: u32) -> Primitive {
 
 /// A bit of everything.
 fn everything() -> Build {
-    let noise: Vec<[u8; 4]> = (0..32 * 32u32)
+    let noise: Vec<[u8; 4]> = (0..256 * 256u32)
         .map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
         .map(|[a, b, c, d]| [a, b, c, if d > 99 { 255 } else { 40 }])
         .collect();
@@ -170,7 +170,7 @@ fn everything() -> Build {
         Vec3::new(1.0, 0.8, -1.0),
     );
     Build::default()
-        .image(32, 32, &noise, Sampler::default())
+        .image(256, 256, &noise, Sampler::default())
         .image(16, 16, &bumps, Sampler::default())
         .add(sphere(40), at(-0.8, 0.0, 0.0), metal.clone())
         .add(sphere(24), at(0.9, -0.3, 0.2), masked)
@@ -601,5 +601,35 @@ proptest! {
         prop_assert_eq!(out.y.len(), (out.width * out.height) as usize);
         prop_assert!(out.y.iter().all(|y| (16..=235).contains(y)));
         renderer.pick(&scene, &view, 3.0, 4.0);
+    }
+}
+
+#[test]
+fn both_triangles_of_a_quad_show_the_texture_alike() {
+    // A smooth pattern, seen obliquely and about one texel a pixel: neighbours differ little, all over.
+    let texels: Vec<[u8; 4]> = (0..64 * 64u32)
+        .map(|n| {
+            let wave = |x: u32| (((x as f32) * 0.4).sin() * 50.0 + 128.0) as u8;
+            [wave(n % 64), wave(n / 64), 128, 255]
+        })
+        .collect();
+    let material = Material { base_color_texture: texture(0), ..unlit(1.0, 1.0, 1.0, 1.0) };
+    let build = Build::default()
+        .image(64, 64, &texels, Sampler::default())
+        .quad(Affine3A::from_rotation_y(0.5), material);
+    for z in [2.6, 3.0, 4.0, 8.0] {
+        let view = View { width: 96, height: 96, ..view_from(z) };
+        let rgba = Renderer::new(threads(1)).still(&build.scene(), &view, 1);
+        let pixel = |x: usize, y: usize| &rgba[(y * 96 + x) * 4..][..3];
+        let mut worst = 0;
+        for y in 40..56 {
+            for x in 40..56 {
+                for channel in 0..2 {
+                    worst = worst.max(pixel(x, y)[channel].abs_diff(pixel(x + 1, y)[channel]));
+                    worst = worst.max(pixel(x, y)[channel].abs_diff(pixel(x, y + 1)[channel]));
+                }
+            }
+        }
+        assert!(worst < 60, "{worst} at {z}");
     }
 }

@@ -226,7 +226,9 @@ impl Int for I8 {
     }
     #[inline(always)]
     fn select(mask: Self, a: Self, b: Self) -> Self {
-        Self(op!(_mm256_blendv_epi8(b.0, a.0, mask.0)))
+        // By the sign of each lane; the integer instruction would go by the sign of each byte.
+        let (a, b, mask) = (a.float_bits(), b.float_bits(), mask.float_bits());
+        F8(op!(_mm256_blendv_ps(b.0, a.0, mask.0))).bits()
     }
     #[inline(always)]
     fn gather(table: &[u32], index: Self) -> Self {
@@ -239,6 +241,23 @@ impl Int for I8 {
             let index = _mm256_min_epu32(index.0, _mm256_set1_epi32(last));
             _mm256_i32gather_epi32::<4>(table.as_ptr().cast(), index)
         })
+    }
+    #[inline(always)]
+    fn gather_pairs(table: &[u32], index: Self) -> (Self, Self) {
+        let Some(last) = table.len().checked_sub(2).and_then(|last| i32::try_from(last).ok()) else {
+            return (Self::splat(0), Self::splat(0));
+        };
+        // SAFETY: each index is at most that of the last element but one, and eight bytes from there are the table's.
+        unsafe {
+            let index = _mm256_min_epu32(index.0, _mm256_set1_epi32(last));
+            let (low, high) = (_mm256_castsi256_si128(index), _mm256_extracti128_si256::<1>(index));
+            let low = _mm256_castsi256_ps(_mm256_i32gather_epi64::<4>(table.as_ptr().cast(), low));
+            let high = _mm256_castsi256_ps(_mm256_i32gather_epi64::<4>(table.as_ptr().cast(), high));
+            // Each half holds pairs; the even and the odd elements are wanted, in order.
+            let first = _mm256_castps_si256(_mm256_shuffle_ps::<0x88>(low, high));
+            let second = _mm256_castps_si256(_mm256_shuffle_ps::<0xdd>(low, high));
+            (Self(_mm256_permute4x64_epi64::<0xd8>(first)), Self(_mm256_permute4x64_epi64::<0xd8>(second)))
+        }
     }
     #[inline(always)]
     fn lookup(table: &[i32; 64], index: Self) -> Self {

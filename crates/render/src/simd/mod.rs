@@ -108,7 +108,7 @@ pub(crate) trait Float:
     fn round_to_int(self) -> Self::I;
     /// Bit patterns.
     fn bits(self) -> Self::I;
-    /// `a` where the mask is set, else `b`.
+    /// `a` where the mask's sign is set, else `b`.
     fn select(mask: Self::I, a: Self, b: Self) -> Self;
     /// `table[index & 63]`.
     fn lookup(table: &[f32; 64], index: Self::I) -> Self;
@@ -168,10 +168,13 @@ pub(crate) trait Int:
     fn float_bits(self) -> Self::F;
     /// Bit n is the sign of lane n.
     fn signs(self) -> u32;
-    /// `a` where the mask is set, else `b`.
+    /// `a` where the mask's sign is set, else `b`.
     fn select(mask: Self, a: Self, b: Self) -> Self;
     /// `table[min(index, len - 1)]`, index unsigned; 0 from an empty table.
     fn gather(table: &[u32], index: Self) -> Self;
+    /// `table[i]` and `table[i + 1]`, where i is the unsigned index or, if that is less, `len - 2`; 0 from a table that
+    /// is too short. Half the price of two gathers.
+    fn gather_pairs(table: &[u32], index: Self) -> (Self, Self);
     /// `table[index & 63]`.
     fn lookup(table: &[i32; 64], index: Self) -> Self;
     /// Element i of the result holds element i of each row.
@@ -187,5 +190,78 @@ pub(crate) trait Int:
         let mut out = [0; LANES];
         self.store(&mut out);
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Everything that the trait offers, on numbers with all sorts of bits.
+    fn all_of<S: Isa>() -> Vec<[i32; 8]> {
+        let ints = [-1, 128, -32768, 0x0080_8000, i32::MIN, 7, 0, 255];
+        let floats = [1.5, -2.5, 0.0, 3.0e5, -7.25, 0.49, 100.0, -0.0];
+        let (i, f) = (S::I::load(&ints), S::F::load(&floats));
+        let j = S::I::iota() - S::I::splat(4);
+        let g = S::F::splat(2.0);
+        let table: Vec<u32> = (0..100).map(|n| n * 1000).collect();
+        let table64: [i32; 64] = std::array::from_fn(|n| n as i32 * 3);
+        let floats64: [f32; 64] = std::array::from_fn(|n| n as f32 * 0.5);
+        let rows: [[u32; 8]; 8] = std::array::from_fn(|r| std::array::from_fn(|c| (r * 8 + c) as u32));
+        let (pair0, pair1) = S::I::gather_pairs(&table, i);
+        let mut bytes = [0; 8];
+        i.store_bytes(&mut bytes);
+        let mut out = vec![
+            i + j,
+            i - j,
+            i * j,
+            i & j,
+            i | j,
+            i ^ j,
+            i.shl::<3>(),
+            i.shr::<3>(),
+            i.sar::<3>(),
+            Int::min(i, j),
+            Int::max(i, j),
+            i.eq(i & S::I::splat(0x00ff_ffff)),
+            i.gt(j),
+            i.to_float().bits(),
+            S::I::select(i, j, S::I::splat(99)),
+            S::I::gather(&table, i),
+            pair0,
+            pair1,
+            S::I::lookup(&table64, i),
+            S::F::lookup(&floats64, i).bits(),
+            S::I::splat(i.signs() as i32),
+            S::I::load(&bytes.map(i32::from)),
+            (f + g).bits(),
+            (f - g).bits(),
+            (f * g).bits(),
+            (f / g).bits(),
+            (-f).bits(),
+            f.mul_add(g, g).bits(),
+            Float::min(f, g).bits(),
+            Float::max(f, g).bits(),
+            f.abs().sqrt().bits(),
+            f.floor().bits(),
+            f.lt(g),
+            f.ge(g),
+            f.trunc_to_int(),
+            f.round_to_int(),
+            S::F::select(i, f, g).bits(),
+        ];
+        out.extend(S::I::transpose(std::array::from_fn(|n| &rows[n])));
+        out.into_iter().map(Int::array).collect()
+    }
+
+    vectorized! {
+        fn all() -> Vec<[i32; 8]> = all_of;
+    }
+
+    #[test]
+    fn instruction_sets_agree_bit_by_bit() {
+        for (n, (a, b)) in all(Level::detect()).into_iter().zip(all(Level::Portable)).enumerate() {
+            assert_eq!(a, b, "operation {n}");
+        }
     }
 }

@@ -225,6 +225,16 @@ impl Int for I8 {
         each!(I8, |i| table[(index.0[i] as u32 as usize).min(last)] as i32)
     }
     #[inline(always)]
+    fn gather_pairs(table: &[u32], index: Self) -> (Self, Self) {
+        let Some(last) = table.len().checked_sub(2) else { return (Self::splat(0), Self::splat(0)) };
+        let (mut first, mut second) = ([0; LANES], [0; LANES]);
+        for i in 0..LANES {
+            let at = (index.0[i] as u32 as usize).min(last);
+            (first[i], second[i]) = (table[at] as i32, table[at + 1] as i32);
+        }
+        (Self(first), Self(second))
+    }
+    #[inline(always)]
     fn lookup(table: &[i32; 64], index: Self) -> Self {
         each!(I8, |i| table[index.0[i] as usize & 63])
     }
