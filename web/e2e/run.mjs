@@ -407,6 +407,36 @@ try {
     }
   });
 
+  await test("a connection that broke comes back, with its model and camera", async () => {
+    const own = await Service.start({ models, warmHosts: 1 });
+    let host;
+    try {
+      [host] = await until("a warm host", () => own.hosts().length > 0 && own.hosts());
+      const id = await own.session("interrupted");
+      const source = models ? GOOD[0] : DEMO;
+      const viewer = await Viewer.open(browser, own.viewer(id, { model: source }), { width: 640, height: 360 });
+      await viewer.live();
+      await viewer.scene(source);
+      await viewer.drag([320, 180], [420, 150]);
+      await viewer.rest();
+      const before = await viewer.camera();
+      process.kill(host, "SIGSTOP");
+      await viewer.words("Reconnecting", 20_000);
+      process.kill(host, "SIGCONT");
+      await viewer.live(20_000);
+      await viewer.scene(source);
+      await viewer.rest();
+      assert.deepEqual(await viewer.camera(), before);
+      const figures = await assertAlike(own, id, viewer);
+      assert.equal(await viewer.text("card-title"), "");
+      assert.deepEqual(viewer.problems, []);
+      await viewer.close();
+      return figures;
+    } finally {
+      await own.stop();
+    }
+  });
+
   if (options.screenshot) {
     await test("screenshot", async () => {
       const id = await service.session("screenshot");

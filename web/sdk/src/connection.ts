@@ -62,6 +62,12 @@ const CALL_MS = 10_000;
 /** Large models take their time; progress events show that the host is at it. */
 const LOAD_MS = 600_000;
 
+interface View {
+  readonly camera: live.Camera;
+  readonly width: number;
+  readonly height: number;
+}
+
 interface Peer {
   readonly pc: RTCPeerConnection;
   readonly input: RTCDataChannel;
@@ -95,7 +101,7 @@ export class Connection {
   #pingSeq = 0;
   #fetching = false;
 
-  #view: { camera: live.Camera; width: number; height: number } | undefined;
+  #view: View | undefined;
   #seq = 0;
   #sentAt: Millis = -Infinity;
   #inputTimer: ReturnType<typeof setTimeout> | undefined;
@@ -163,7 +169,10 @@ export class Connection {
    * @param at When the person did it (`event.timeStamp`), for the measured latency.
    */
   setView(camera: live.Camera, width: number, height: number, at: Millis = performance.now()): void {
-    this.#view = { camera, width, height };
+    const view = { camera, width, height };
+    // The host makes no new frame for what it shows already, and so would never answer the new number.
+    if (this.#view && sameView(this.#view, view)) return;
+    this.#view = view;
     this.#seq = (this.#seq + 1) >>> 0;
     this.#repeats = 0;
     this.meter.sent(this.#seq, at);
@@ -451,6 +460,15 @@ export class Connection {
     }
     return this.#peer.rpc.call(body, timeoutMs);
   }
+}
+
+function sameView(a: View, b: View): boolean {
+  const numbers = ({ camera: { eye, orientation, fovY }, width, height }: View): number[] => [
+    ...eye, ...orientation, fovY, width, height,
+  ];
+  const other = numbers(b);
+  // As the host gets them: in single precision.
+  return numbers(a).every((number, i) => Math.fround(number) === Math.fround(other[i] ?? NaN));
 }
 
 /** H.264 as the host sends it (packetization mode 1, constrained baseline first), and its retransmissions. */
