@@ -11,7 +11,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use client::live::Event;
-use control::{Control, TOKEN, last_picture, orbit, picture, until};
+use control::{Control, TOKEN, last_picture, orbit, picture, show, until};
 use host::HostConfig;
 use protocol::live::rpc::{self, host_message::Body};
 
@@ -113,14 +113,11 @@ async fn measure() {
     for seq in 2..2 + n {
         step += 0.035;
         let sent = Instant::now();
-        client.send_input(orbit(seq, step, size));
-        let shown = picture(&mut client, |p| p.meta.is_some_and(|meta| meta.input_seq == seq)).await;
+        let shown = show(&mut client, orbit(seq, step, size)).await;
         latency.push((shown.decoded_at - sent).as_secs_f64() * 1e3);
         let meta = shown.meta.unwrap();
-        let decode_us = (shown.decoded_at - shown.received_at).as_micros();
-        for (stage, us) in
-            stages.iter_mut().zip([meta.queue_us, meta.render_us, meta.encode_us, decode_us as u32])
-        {
+        let decode_us = u32::try_from((shown.decoded_at - shown.received_at).as_micros()).unwrap();
+        for (stage, us) in stages.iter_mut().zip([meta.queue_us, meta.render_us, meta.encode_us, decode_us]) {
             stage.push(f64::from(us) / 1e3);
         }
     }

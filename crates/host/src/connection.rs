@@ -57,7 +57,7 @@ pub(crate) struct Connection {
     pub(crate) id: ConnectionId,
     /// Tells its frames from those of an earlier connection.
     pub(crate) viewer: u64,
-    pub(crate) peer: Peer,
+    pub(crate) peer: Box<Peer>,
     joiner: Joiner,
     newest_input: Option<u32>,
     /// Connected, but not flowing yet.
@@ -73,7 +73,7 @@ impl Connection {
         Self {
             id,
             viewer,
-            peer,
+            peer: Box::new(peer),
             joiner: Joiner::default(),
             newest_input: None,
             waiting_since: None,

@@ -128,7 +128,7 @@ pub fn run(config: HostConfig) -> anyhow::Result<()> {
         .thread_name("host-aux")
         .build()
         .context("failed to start the event loop")?;
-    let result = runtime.block_on(Box::pin(session::serve(config)));
+    let result = runtime.block_on(session::serve(config));
     // Threads that are still at work on a model must not delay the exit.
     runtime.shutdown_background();
     result

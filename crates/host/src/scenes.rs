@@ -175,6 +175,13 @@ pub(crate) fn list(models_dir: Option<&Path>) -> Vec<String> {
     found
 }
 
+/// Lets threads that serve a client go first; what this thread makes, nobody waits for by the millisecond.
+pub(crate) fn step_back() {
+    // Priorities are per thread on Linux only; elsewhere this would slow the whole process.
+    #[cfg(target_os = "linux")]
+    let _refused = rustix::process::setpriority_process(None, 5).is_err();
+}
+
 /// What a client asked to see.
 pub(crate) struct Order {
     /// Counts up; news repeats it.
@@ -224,6 +231,7 @@ impl Drop for Loader {
 }
 
 fn work(waiting: &Waiting, news: &mpsc::Sender<News>) {
+    step_back();
     let mut cache = Cache::default();
     loop {
         let order = {

@@ -29,7 +29,7 @@ use crate::limits::{
     WARM_WITHOUT_LINK,
 };
 use crate::link::{Link, LinkNews, Say};
-use crate::scenes::{LoadError, LoadNews, Loader, Order, Place, Scene, find, list, trusted};
+use crate::scenes::{LoadError, LoadNews, Loader, Order, Place, Scene, demo, find, list, step_back, trusted};
 use crate::size::video_size;
 use crate::socket::Socket;
 use crate::stills::{StillNews, StillOrder, Stills};
@@ -74,7 +74,12 @@ pub(crate) async fn serve(config: HostConfig) -> anyhow::Result<()> {
     let mut host = Host::start(config, news_sender)?;
     // The demo is what most first sessions show; made while waiting, it is there at once.
     let warming = std::thread::Builder::new().name("host-warming".into());
-    let _no_thread = warming.spawn(|| crate::scenes::demo().map(|_| ()).is_ok()).is_err();
+    let _no_thread = warming
+        .spawn(|| {
+            step_back();
+            demo().map(|_| ()).is_ok()
+        })
+        .is_err();
     let outcome = loop {
         let wake_at = match host.settle() {
             Ok(wake_at) => wake_at,

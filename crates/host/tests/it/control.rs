@@ -187,6 +187,21 @@ pub(crate) async fn picture(client: &mut Client, wanted: impl Fn(&Picture) -> bo
     .await
 }
 
+/// Sends `input` until a picture shows it: both it and what is said about a picture may be lost.
+pub(crate) async fn show(client: &mut Client, input: live::Input) -> Box<Picture> {
+    let size = (u32::from(input.width), u32::from(input.height));
+    for _ in 0..30 {
+        client.send_input(input);
+        let shown = |p: &Picture| {
+            (p.width, p.height) == size && p.meta.is_some_and(|meta| meta.input_seq == input.seq)
+        };
+        if let Ok(picture) = timeout(Duration::from_secs(2), picture(client, shown)).await {
+            return picture;
+        }
+    }
+    panic!("input {} is never shown", input.seq);
+}
+
 /// The last picture before nothing comes for a second.
 pub(crate) async fn last_picture(client: &mut Client) -> Box<Picture> {
     let mut last = None;
@@ -231,7 +246,7 @@ impl ErrorOr for rpc::host_message::Body {
 pub(crate) fn orbit(seq: u32, yaw: f32, (width, height): (u16, u16)) -> live::Input {
     let (sin, cos) = (yaw / 2.0).sin_cos();
     let eye = [3.2 * yaw.sin(), 0.0, 3.2 * yaw.cos()];
-    let camera = live::Camera { eye, orientation: [0.0, sin, 0.0, cos], fov_y: 0.785_398 };
+    let camera = live::Camera { eye, orientation: [0.0, sin, 0.0, cos], fov_y: std::f32::consts::FRAC_PI_4 };
     live::Input { seq, client_time_us: 0, camera, width, height }
 }
 

@@ -1,10 +1,5 @@
 //! A real host with a control plane and clients of the test.
-#![expect(
-    clippy::unwrap_used,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "tests: a failure is a panic, and numbers are small"
-)]
+#![expect(clippy::unwrap_used, reason = "tests: a failure is a panic")]
 
 mod control;
 
@@ -13,7 +8,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use client::live::{Client, Event, Picture};
-use control::{Control, Heard, LONG, SECRET, TOKEN, ask, last_picture, link_camera, orbit, picture, until};
+use control::{
+    Control, Heard, LONG, SECRET, TOKEN, ask, last_picture, link_camera, orbit, picture, show, until,
+};
 use host::{HostConfig, Secret};
 use protocol::link::{EndReason, FromHost, ToHost};
 use protocol::live::rpc::client_message::Body as Request;
@@ -108,11 +105,7 @@ async fn the_video_is_the_model() {
 
     for (seq, yaw) in [(1, 0.3), (2, 1.9)] {
         let input = orbit(seq, yaw, SIZE);
-        client.send_input(input);
-        let shown = picture(&mut client, |p| {
-            p.meta.is_some_and(|meta| meta.input_seq == seq && meta.width == SIZE.0)
-        })
-        .await;
+        let shown = show(&mut client, input).await;
         let meta = shown.meta.unwrap();
         assert_eq!((meta.camera, shown.width, shown.height), (input.camera, 640, 360));
         assert_eq!(
@@ -141,8 +134,7 @@ async fn nothing_changed_is_nothing_sent() {
     let (mut control, host) = serving(Some("builtin://demo"), None).await;
     let mut client = control.connect().await.unwrap();
     sees(&mut client, "builtin://demo").await;
-    client.send_input(orbit(1, 0.5, SIZE));
-    picture(&mut client, |p| p.meta.is_some_and(|meta| meta.input_seq == 1 && meta.width == SIZE.0)).await;
+    show(&mut client, orbit(1, 0.5, SIZE)).await;
     let last = last_picture(&mut client).await;
     let refined = last.meta.unwrap();
     assert_ne!(refined.flags & live::Frame::FLAG_REFINED, 0, "rest ends with better pictures");
@@ -158,8 +150,7 @@ async fn nothing_changed_is_nothing_sent() {
     .await;
     assert!(quiet.is_err(), "a picture came though nothing changed");
     // A move does, and the frame numbers say that none was made in between.
-    client.send_input(orbit(3, 0.6, SIZE));
-    let next = picture(&mut client, |p| p.meta.is_some_and(|meta| meta.input_seq == 3)).await;
+    let next = show(&mut client, orbit(3, 0.6, SIZE)).await;
     assert_eq!(next.meta.unwrap().frame_id, refined.frame_id + 1);
     end(control, host).await;
 }
@@ -231,8 +222,7 @@ async fn models_are_listed_loaded_and_refused_in_words() {
     let Ok(Response::Scene(info)) = ask(&mut client, load("sphere-2000-7.glb")).await else { panic!() };
     assert_eq!(info.source, "sphere-2000-7.glb");
     assert!(info.revision > empty.revision && info.triangles > 1_000);
-    client.send_input(orbit(1, 0.0, SIZE));
-    picture(&mut client, |p| p.meta.is_some_and(|meta| meta.input_seq == 1 && meta.width == SIZE.0)).await;
+    show(&mut client, orbit(1, 0.0, SIZE)).await;
     let before = last_picture(&mut client).await;
     assert!(contrast(&before) > 4.0);
 
@@ -251,8 +241,7 @@ async fn models_are_listed_loaded_and_refused_in_words() {
         );
     }
     // The old model is still there: a move shows it.
-    client.send_input(orbit(2, 0.01, SIZE));
-    let after = picture(&mut client, |p| p.meta.is_some_and(|meta| meta.input_seq == 2)).await;
+    let after = show(&mut client, orbit(2, 0.01, SIZE)).await;
     assert!(contrast(&after) > 4.0);
 
     // Picks hit the sphere in the middle and miss in the corner.
@@ -331,13 +320,11 @@ async fn media_outlives_the_link() {
     let (mut control, host) = serving(Some("builtin://demo"), None).await;
     let mut client = control.connect().await.unwrap();
     sees(&mut client, "builtin://demo").await;
-    client.send_input(orbit(1, 0.1, SIZE));
-    picture(&mut client, |p| p.meta.is_some_and(|meta| meta.input_seq == 1)).await;
+    show(&mut client, orbit(1, 0.1, SIZE)).await;
     let hello = control.cut().await;
     let FromHost::Hello { token, serving, .. } = hello else { panic!("{hello:?}") };
     assert_eq!((token.as_str(), serving), (SECRET, Some("s-1".parse().unwrap())));
-    client.send_input(orbit(2, 0.2, SIZE));
-    picture(&mut client, |p| p.meta.is_some_and(|meta| meta.input_seq == 2)).await;
+    show(&mut client, orbit(2, 0.2, SIZE)).await;
     // And the new link works.
     control.still(None, 64, 64).await;
     // Without a link, the lease decides.
