@@ -417,12 +417,11 @@ impl Receiver {
         };
         let (width, height) = decoded.dimensions();
         let packed = |plane: &[u8], stride: usize, width: usize, height: usize| -> Vec<u8> {
-            plane
-                .chunks(stride.max(1))
-                .take(height)
-                .flat_map(|row| &row[..width.min(row.len())])
-                .copied()
-                .collect()
+            let mut rows = Vec::with_capacity(width * height);
+            for row in plane.chunks(stride.max(1)).take(height) {
+                rows.extend_from_slice(&row[..width.min(row.len())]);
+            }
+            rows
         };
         let (y_stride, u_stride, v_stride) = decoded.strides();
         let at = self.metas.iter().position(|meta| meta.rtp_time == video.rtp_time);
