@@ -28,7 +28,9 @@ impl Server {
         let began = Instant::now();
         let log = std::fs::File::create(data.path().join("log.txt"))?;
         let mut child = Command::new(&tools.belvedere)
-            .args(["serve", "--listen-http", "127.0.0.1:0", "--listen-https", "127.0.0.1:0", "--data"])
+            // Measuring asks more often than a client should.
+            .args(["serve", "--requests-per-minute", "0"])
+            .args(["--listen-http", "127.0.0.1:0", "--listen-https", "127.0.0.1:0", "--data"])
             .arg(data.path())
             .args(args)
             .stdin(Stdio::null())

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use control::RateLimit;
 use serde::Deserialize;
 
 /// Port of the plain HTTP listener.
@@ -30,7 +31,11 @@ pub(crate) struct ServeArgs {
     /// How many hosts wait, started, for the next session; 0 starts each on demand. Default: 1.
     #[arg(long, value_name = "N")]
     warm_hosts: Option<u32>,
-    /// TOML file with the same settings (`data`, `listen-http`, `listen-https`, `models`, `warm-hosts`); flags win.
+    /// Requests per minute of one account for one class of operations, and for tokens from one address; a sixth of
+    /// them may come at once; 0 sets no limit. Default: 6000.
+    #[arg(long, value_name = "N")]
+    requests_per_minute: Option<u32>,
+    /// TOML file with the same settings (the flags' names without dashes before them, such as `listen-http`); flags win.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -44,6 +49,7 @@ struct File {
     listen_https: Option<SocketAddr>,
     models: Option<PathBuf>,
     warm_hosts: Option<u32>,
+    requests_per_minute: Option<u32>,
 }
 
 /// Settings that are complete.
@@ -55,6 +61,7 @@ pub(crate) struct Settings {
     pub(crate) default_ports: bool,
     pub(crate) models: Option<PathBuf>,
     pub(crate) warm_hosts: u32,
+    pub(crate) rate_limit: RateLimit,
 }
 
 impl ServeArgs {
@@ -81,6 +88,10 @@ impl ServeArgs {
             listen_https: https.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], HTTPS_PORT))),
             models,
             warm_hosts: self.warm_hosts.or(file.warm_hosts).unwrap_or(1),
+            rate_limit: self
+                .requests_per_minute
+                .or(file.requests_per_minute)
+                .map_or(control::DEFAULT_RATE_LIMIT, RateLimit::of),
         })
     }
 }

@@ -95,6 +95,7 @@ fn control_config(settings: Settings, demo: Option<control::Demo>) -> Result<con
         models_dir: settings.models,
         demo,
         n_warm_hosts: settings.warm_hosts,
+        rate_limit: settings.rate_limit,
         ..control::Config::new(settings.data, vec![own.into(), "host".into()])
     })
 }

@@ -26,14 +26,20 @@ use crate::engine::view::View;
 use crate::engine::{EVENTS_MAX, Engine, Event, Limits, Refused, Wish};
 use crate::files::{FolderError, FolderLock, lock_folder, write_private};
 use crate::http::listen::{self, SESSION_PORTS, bind_session_port};
+use crate::http::rates::Rates;
 use crate::http::{App, Entrance, Place};
 use crate::provision::{Local, Provisioner};
+use crate::rate::RateLimit;
 use crate::store::{Account, Store, StoreError};
 use crate::tls::{self, TlsError};
 use crate::tokens::{Role, TokenError, Tokens};
 
 /// How long hosts may take to end when the service ends: goodbye, SIGTERM, SIGKILL, and some.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// 100 per second, 1,000 at once: a back end that looks at its sessions one by one every few seconds has some hundred
+/// of them before it notices; a client in a tight loop notices within seconds.
+pub const DEFAULT_RATE_LIMIT: RateLimit = RateLimit::of(6_000);
 
 /// How a control plane is to run.
 #[derive(Clone, Debug)]
@@ -62,6 +68,8 @@ pub struct Config {
     pub n_warm_hosts: u32,
     /// Sessions that have hosts at the same time.
     pub n_hosts_max: u32,
+    /// Requests of one account for one class of operations, and for tokens from one address.
+    pub rate_limit: RateLimit,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What starts hosts, instead of `host_command`.
@@ -85,6 +93,7 @@ impl Config {
             demo: None,
             n_warm_hosts: 1,
             n_hosts_max: 16,
+            rate_limit: DEFAULT_RATE_LIMIT,
             clock: Arc::new(SystemClock::new()),
             provisioner: None,
         }
@@ -257,6 +266,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             inspector_port: inspector_address.port(),
         },
         strangers: App::strangers(),
+        rates: Rates::new(config.rate_limit),
     });
     let (shutdown, ending) = watch::channel(false);
     let mut listeners = JoinSet::new();
@@ -267,7 +277,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         (inspector, inspector_address, Some(&tls)),
     ] {
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let entrance = Entrance { scheme, authority: reachable(address).to_string().into() };
+        let authority = reachable(address).to_string().into();
+        let entrance = Entrance { scheme, authority, peer: address.ip() };
         listeners.spawn(listen::run(listener, tls.cloned(), Arc::clone(&app), entrance, ending.clone()));
     }
 

@@ -40,6 +40,7 @@ const STILL_SIDE_MAX: u32 = 4_096;
         (status = 409, description = "`ConnectionInUse`, `SessionNotReady` or `SessionEnded`.", body = rest::ErrorBody),
         (status = 413, description = "The body is too long.", body = rest::ErrorBody),
         (status = 415, description = "The body is not `application/sdp`.", body = rest::ErrorBody),
+        (status = 429, description = "Too many requests of this account; no body. `Retry-After` says when to come again."),
         (status = 503, description = "`HostUnavailable`: try again.", body = rest::ErrorBody),
     ),
     security(("accessToken" = []))
@@ -85,6 +86,7 @@ pub(super) async fn connect(call: &Call<'_>, session: &str, body: Body) -> Resul
         (status = 403, description = "A token of another account.", body = rest::ErrorBody),
         (status = 404, description = "There is no such session or connection.", body = rest::ErrorBody),
         (status = 409, description = "`SessionNotReady` or `SessionEnded`.", body = rest::ErrorBody),
+        (status = 429, description = "Too many requests of this account; no body. `Retry-After` says when to come again."),
         (status = 503, description = "`HostUnavailable`: try again.", body = rest::ErrorBody),
     ),
     security(("accessToken" = []))
@@ -118,6 +120,7 @@ pub(super) async fn disconnect(call: &Call<'_>, session: &str, id: &str) -> Resu
         (status = 403, description = "A token of another account.", body = rest::ErrorBody),
         (status = 404, description = "There is no such session or connection.", body = rest::ErrorBody),
         (status = 409, description = "`SessionNotReady` or `SessionEnded`.", body = rest::ErrorBody),
+        (status = 429, description = "Too many requests of this account; no body. `Retry-After` says when to come again."),
         (status = 500, description = "`RenderFailed`.", body = rest::ErrorBody),
         (status = 503, description = "`HostUnavailable`: try again.", body = rest::ErrorBody),
     ),

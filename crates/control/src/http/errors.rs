@@ -1,5 +1,7 @@
 //! Refusals: where status codes and the client's words are chosen.
 
+use std::time::Duration;
+
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use protocol::rest::{Error, ErrorBody};
@@ -59,6 +61,15 @@ impl ApiError {
     /// 401 with an empty body, as the API's clients expect it.
     pub(super) fn invalid_token() -> Self {
         Self::of(StatusCode::UNAUTHORIZED, None).with(WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")
+    }
+
+    /// 429 with an empty body, as the API has it; after `wait`, the same client gets through.
+    pub(super) fn too_many_requests(wait: Duration) -> Self {
+        // Whole seconds, rounded up: at 0, SDKs would come again at once.
+        let secs = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let mut refusal = Self::of(StatusCode::TOO_MANY_REQUESTS, None);
+        refusal.0.headers.insert(RETRY_AFTER, HeaderValue::from(secs.max(1)));
+        refusal
     }
 
     pub(super) fn unavailable() -> Self {

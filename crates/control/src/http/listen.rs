@@ -54,8 +54,8 @@ pub(crate) async fn run(
             () = told(&mut shutdown) => break,
         };
         while connections.try_join_next().is_some() {}
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Mostly too many open files, which passes.
                 tracing::warn!(%error, "failed to accept a connection");
@@ -63,8 +63,8 @@ pub(crate) async fn run(
                 continue;
             }
         };
-        let (tls, app, entrance, shutdown) =
-            (tls.clone(), Arc::clone(&app), entrance.clone(), shutdown.clone());
+        let entrance = Entrance { peer: peer.ip(), ..entrance.clone() };
+        let (tls, app, shutdown) = (tls.clone(), Arc::clone(&app), shutdown.clone());
         connections.spawn(async move {
             let _place = place;
             serve_stream(stream, tls, app, entrance, shutdown).await;

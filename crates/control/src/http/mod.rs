@@ -7,11 +7,13 @@ pub(crate) mod connection;
 mod errors;
 pub(crate) mod listen;
 mod query;
+pub(crate) mod rates;
 mod route;
 pub(crate) mod sessions;
 pub(crate) mod sts;
 mod viewer;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +39,7 @@ use crate::tokens::{Identity, Role, Tokens};
 use answer::{Answer, empty, text};
 use errors::ApiError;
 use query::Query;
+use rates::{Class, Rates};
 use route::{Rendering, Route};
 
 /// Longest JSON body of a request; ours are some hundred bytes.
@@ -58,6 +61,7 @@ pub(crate) struct App {
     /// What sessions say about where they are.
     pub(crate) place: Place,
     pub(crate) strangers: Semaphore,
+    pub(crate) rates: Rates,
 }
 
 impl App {
@@ -81,6 +85,8 @@ pub(crate) struct Entrance {
     pub(crate) scheme: &'static str,
     /// Address and port, for a request that names no usable host.
     pub(crate) authority: Arc<str>,
+    /// Who sent it; a proxy, if there is one.
+    pub(crate) peer: IpAddr,
 }
 
 /// Answers one request.
@@ -110,7 +116,7 @@ pub(crate) async fn serve(app: Arc<App>, entrance: Entrance, request: Request<Bo
         }
         Some(Route::Viewer(file)) => viewer::serve(file, &parts),
         Some(Route::Link) => link(app, &mut parts).await,
-        Some(Route::Token { account }) => sts::token(&app, account, &parts.headers).await,
+        Some(Route::Token { account }) => sts::token(&app, &entrance, account, &parts.headers).await,
         Some(Route::Rendering { account, what }) => {
             rendering(&app, &entrance, account, what, &parts, body).await.unwrap_or_else(Answer::from)
         }
@@ -132,7 +138,8 @@ struct Call<'a> {
     query: Query<'a>,
 }
 
-/// Checks in the order that the API promises: version, token, account and role; ids, bodies and states come later.
+/// Checks in the order that the API promises: version, token, account and role, rate; ids, bodies and states come
+/// later.
 async fn rendering(
     app: &App,
     entrance: &Entrance,
@@ -150,6 +157,8 @@ async fn rendering(
         .ok_or_else(ApiError::invalid_token)?;
     let answer = async {
         let account = authorise(identity, account_text, &what)?;
+        let class = Class::of(what, &parts.method);
+        app.rates.take(app.clock.now(), account, class).map_err(ApiError::too_many_requests)?;
         let call = Call { app, entrance, account, account_text, parts, query };
         match what {
             Rendering::Sessions => sessions::list(&call),

@@ -63,6 +63,7 @@ pub(crate) struct UpdateSession {
         (status = 408, description = "The body did not arrive in time.", body = rest::ErrorBody),
         (status = 409, description = "The id is taken.", body = rest::ErrorBody),
         (status = 413, description = "The body is too long.", body = rest::ErrorBody),
+        (status = 429, description = "Too many requests of this account; no body. `Retry-After` says when to come again."),
         (status = 503, description = "Try again.", body = rest::ErrorBody),
     ),
     security(("accessToken" = []))
@@ -116,6 +117,7 @@ pub(super) async fn create(call: &Call<'_>, id: &str, body: Body) -> Result<Answ
         (status = 401, description = "No valid access token; no body."),
         (status = 403, description = "A token of another account.", body = rest::ErrorBody),
         (status = 404, description = "There is no such session.", body = rest::ErrorBody),
+        (status = 429, description = "Too many requests of this account; no body. `Retry-After` says when to come again."),
         (status = 503, description = "Try again.", body = rest::ErrorBody),
     ),
     security(("accessToken" = []))
@@ -146,6 +148,7 @@ pub(super) async fn get(call: &Call<'_>, id: &str) -> Result<Answer, ApiError> {
         (status = 408, description = "The body did not arrive in time.", body = rest::ErrorBody),
         (status = 413, description = "The body is too long.", body = rest::ErrorBody),
         (status = 422, description = "The lease is not larger, too large, or over.", body = rest::ErrorBody),
+        (status = 429, description = "Too many requests of this account; no body. `Retry-After` says when to come again."),
         (status = 503, description = "Try again.", body = rest::ErrorBody),
     ),
     security(("accessToken" = []))
@@ -183,6 +186,7 @@ pub(super) async fn update(call: &Call<'_>, id: &str, body: Body) -> Result<Answ
         (status = 401, description = "No valid access token; no body."),
         (status = 403, description = "A token of another account.", body = rest::ErrorBody),
         (status = 404, description = "There is no such session.", body = rest::ErrorBody),
+        (status = 429, description = "Too many requests of this account; no body. `Retry-After` says when to come again."),
         (status = 503, description = "Try again.", body = rest::ErrorBody),
     ),
     security(("accessToken" = []))
@@ -205,6 +209,7 @@ pub(super) async fn stop(call: &Call<'_>, id: &str) -> Result<Answer, ApiError> 
         (status = 400, description = "The request is not understood.", body = rest::ErrorBody),
         (status = 401, description = "No valid access token; no body."),
         (status = 403, description = "A token of another account.", body = rest::ErrorBody),
+        (status = 429, description = "Too many requests of this account; no body. `Retry-After` says when to come again."),
     ),
     security(("accessToken" = []))
 )]

@@ -1,12 +1,12 @@
 //! The token service: account keys in, access tokens out.
 
 use axum::http::{HeaderMap, StatusCode};
-use protocol::AccountId;
+use protocol::{AccountId, rest};
 use serde_json::json;
 
 use super::answer::{Answer, empty, json, uncached};
 use super::errors::ApiError;
-use super::{App, bearer};
+use super::{App, Entrance, bearer};
 use crate::secrets;
 use crate::store::Account;
 use crate::tokens::Role;
@@ -21,9 +21,14 @@ use crate::tokens::Role;
     responses(
         (status = 200, description = "`{\"AccessToken\": \"…\"}`, good for 24 hours.", body = AccessToken),
         (status = 401, description = "Wrong account or key; no body."),
+        (status = 429, description = "Too many requests from this address; no body. `Retry-After` says when to come again."),
+        (status = 503, description = "Try again.", body = rest::ErrorBody),
     )
 )]
-pub(crate) async fn token(app: &App, account_text: &str, headers: &HeaderMap) -> Answer {
+pub(crate) async fn token(app: &App, entrance: &Entrance, account_text: &str, headers: &HeaderMap) -> Answer {
+    if let Err(wait) = app.rates.take_stranger(app.clock.now(), entrance.peer) {
+        return ApiError::too_many_requests(wait).into();
+    }
     let account = match authenticate(app, account_text, headers).await {
         Ok(Some(account)) => account,
         // Azure says nothing more, and names no challenge.

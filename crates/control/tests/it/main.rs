@@ -10,6 +10,7 @@ mod fleet;
 mod garbage;
 mod life;
 mod processes;
+mod rates;
 mod sessions;
 mod transport;
 mod world;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use control::clock::ManualClock;
-use control::{Config, Role, Running};
+use control::{Config, RateLimit, Role, Running};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -71,6 +71,8 @@ pub(crate) fn config(dir: &std::path::Path) -> Config {
         listen_https: free,
         handshake_port: 0,
         inspector_port: 0,
+        // The clock stands still while tests ask again and again.
+        rate_limit: RateLimit::NONE,
         ..Config::new(dir, Vec::new())
     }
 }
