@@ -209,5 +209,6 @@ async fn a_killed_control_plane_finds_its_hosts_again() {
     let gone =
         eventually(async || hosts(&dir).iter().all(|pid| !lives(*pid) || mine(pid).contains(") Z "))).await;
     assert!(gone, "no host is left");
-    std::fs::remove_dir_all(&dir).unwrap();
+    // On a busy machine a host that was just being started writes its name late.
+    assert!(eventually(async || std::fs::remove_dir_all(&dir).is_ok() || !dir.exists()).await);
 }
