@@ -3,6 +3,7 @@
 //! `cargo run --release -p render --example bench_raster -- [THREADS] [FRAMES] [THOUSANDS OF TRIANGLES…]`
 //!
 //! Prints median, least and most wall and CPU time (user and system, all threads) per frame.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sizes of a few thousand")]
 
 use std::f32::consts::TAU;
 use std::num::NonZeroUsize;
@@ -114,7 +115,7 @@ fn torus(n_triangles: usize) -> Model {
         let rgba = (0..512 * 512).flat_map(|n| f(n % 512, n / 512)).collect();
         std::sync::Arc::new(scene::Image { width: 512, height: 512, rgba })
     };
-    let check = |x: u32, y: u32| (x / 64 + y / 64) % 2 == 0;
+    let check = |x: u32, y: u32| (x / 64 + y / 64).is_multiple_of(2);
     let color = image(&|x, y| if check(x, y) { [214, 120, 60, 255] } else { [60, 130, 150, 255] });
     let rough =
         image(&|x, y| [0, if check(x, y) { 70 } else { 140 }, if check(x, y) { 0 } else { 255 }, 255]);

@@ -1,6 +1,7 @@
 //! Draws a test scene to a PNG: a grid of spheres, rougher to the right, metal in the front row, on a floor.
 //!
 //! `cargo run --release -p render --example still -- OUT.png [SAMPLES]`
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sizes of a few thousand")]
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;

@@ -78,7 +78,7 @@ pub(crate) fn linear_decoded<S: Isa>(x: S::F) -> S::F {
 }
 
 // Least squares, reweighted towards the least largest error.
-const ENCODE_CURVE: [f32; 4] = [-0.071_761_71, 0.255_801_93, 0.952_562_55, -0.136_817_05];
+const ENCODE_CURVE: [f32; 4] = [-0.071_761_71, 0.255_801_93, 0.952_562_6, -0.136_817_05];
 const DECODE_CURVE: [f32; 5] = [0.001_323_396_5, 0.022_284_077, 0.591_736_5, 0.473_374_26, -0.088_811_53];
 
 /// Luma of encoded R, G, B in 0 to 1: 16 to 235.

@@ -5,6 +5,11 @@
 //!
 //! What this crate does not know: files, sessions, encoders, clocks.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "kernels go through several arrays by lane, channel or corner"
+)]
+
 mod clusters;
 mod color;
 mod cpu;

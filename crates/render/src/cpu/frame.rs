@@ -406,7 +406,7 @@ pub(super) struct FrameBuffers {
 
 /// An even number, whatever the threads.
 pub(super) fn rows_per_band(camera: &Camera) -> u32 {
-    (BAND_PIXELS / camera.width & !1).clamp(8, 64)
+    ((BAND_PIXELS / camera.width) & !1).clamp(8, 64)
 }
 
 fn faces_away(cluster: &Cluster, eye: Vec3) -> bool {

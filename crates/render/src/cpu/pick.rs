@@ -22,9 +22,9 @@ impl Ray {
         let to_center = center.as_dvec3() - self.origin;
         let length_squared = self.direction.length_squared();
         let across = to_center.cross(self.direction).length_squared();
-        // A little more, for rounding; NaN passes.
+        // A little more, for rounding.
         let radius = f64::from(radius) * 1.0001 + 1e-30;
-        !(across > radius * radius * length_squared)
+        across.is_nan() || across <= radius * radius * length_squared
     }
 }
 

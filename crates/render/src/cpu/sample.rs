@@ -52,6 +52,10 @@ fn sample_lanes<S: Isa>(
         rgba = nearest::<S>(texture, lod.round_to_int(), s, t);
     } else {
         let level = lod.trunc_to_int();
+        // Only the middle half between two levels blends them: near a level it alone will do, at half the price.
+        let near = ((lod - level.to_float()) * k(2.0) - k(0.5)).clamp01();
+        let lod = level.to_float() + near;
+        let level = lod.trunc_to_int();
         let blend = lod - level.to_float();
         rgba = bilinear::<S>(texture, level, s, t, sampled);
         if S::F::zero().lt(blend).signs() != 0 {
@@ -197,6 +201,7 @@ fn unpacked<S: Isa>(srgb: bool, packed: S::I) -> [S::F; 4] {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "codes are bytes")]
 mod tests {
     use scene::math::Affine2;
     use scene::{AlphaMode, Image, Material, Model, Sampler, Texture, TextureUse};

@@ -10,7 +10,7 @@
 
 use scene::math::Vec3;
 
-use super::frame::{Frame, Id, Placed};
+use super::frame::{Frame, Id, NOTHING, Placed};
 use super::sample::{Coordinates, sample};
 use crate::clusters::Vertex;
 use crate::color::tone_mapped;
@@ -25,7 +25,7 @@ const ROUGHNESS_MIN: f32 = 0.03;
 
 vectorized! {
     /// Displayable linear light and alpha of eight ids at pixel positions `x`, `y`, where (0, 0) is the centre
-    /// of the top left pixel. Lanes with [`super::frame::NOTHING`] are left as they are.
+    /// of the top left pixel. Lanes with [`NOTHING`] are left as they are.
     pub(super) fn shade(
         frame: &Frame<'_>,
         ids: &[Id; 8],
@@ -119,18 +119,31 @@ impl<'a> Group<'a> {
             uv1: [[[0.0; 8]; 2]; 3],
         };
         let with_uv1 = material.uses_uv1();
+        let mut last_id = NOTHING;
         for lane in 0..8 {
             let mut id = ids[first];
             if left >> lane & 1 == 1 && frame.visible[(ids[lane] >> 7) as usize].instance == instance {
                 id = ids[lane];
                 group.lanes |= 1 << lane;
             }
+            // Neighbours often show the same triangle.
+            if id == last_id && lane > 0 {
+                for corner in 0..3 {
+                    group.vertices[corner][lane] = group.vertices[corner][lane - 1];
+                    for axis in 0..2 {
+                        group.uv1[corner][axis][lane] = group.uv1[corner][axis][lane - 1];
+                    }
+                }
+                continue;
+            }
+            last_id = id;
             let cluster = &scene.clusters.clusters[frame.visible[(id >> 7) as usize].cluster as usize];
             let block = &scene.clusters.triangles[cluster.triangles_at as usize + (id as usize >> 3 & 15)];
             let packed = block[id as usize & 7];
+            let own = &vertices[cluster.vertices_at as usize..];
             for corner in 0..3 {
                 let at = (packed >> (corner * 8) & 63) as usize;
-                group.vertices[corner][lane] = &vertices[cluster.vertices_at as usize + at];
+                group.vertices[corner][lane] = &own[at];
                 if with_uv1 && cluster.uv1_at != u32::MAX {
                     let uv = scene.clusters.uv1[cluster.uv1_at as usize + at];
                     group.uv1[corner][0][lane] = uv[0];
@@ -563,10 +576,17 @@ fn reflection<S: Isa>(environment: &Environment, d: V3<S>, roughness: S::F) -> V
 }
 
 #[inline(always)]
+#[expect(clippy::cast_sign_loss, reason = "masked")]
 fn reflection_level<S: Isa>(environment: &Environment, level: S::I, u: S::F, v: S::F) -> V3<S> {
     let k = S::F::splat;
-    let edge = S::F::lookup(&environment.edges, level);
-    let offset = S::I::lookup(&environment.offsets, level);
+    // Mostly all pixels are as rough.
+    let first = level.array()[0];
+    let (edge, offset) = if level.eq(S::I::splat(first)).signs() == 0xff {
+        let at = (first & 63) as usize;
+        (k(environment.edges[at]), S::I::splat(environment.offsets[at]))
+    } else {
+        (S::F::lookup(&environment.edges, level), S::I::lookup(&environment.offsets, level))
+    };
     // The border shifts texel centres from .5 to 1.5, so the texel before the place is its floor here.
     let (x, y) = (u.mul_add(edge, k(0.5)), v.mul_add(edge, k(0.5)));
     let (x0, y0) = (x.trunc_to_int(), y.trunc_to_int());

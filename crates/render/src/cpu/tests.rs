@@ -1,4 +1,5 @@
 //! Small scenes with known pictures.
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small known numbers")]
 
 use std::sync::Arc;
 

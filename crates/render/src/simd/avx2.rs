@@ -247,12 +247,18 @@ impl Int for I8 {
         let Some(last) = table.len().checked_sub(2).and_then(|last| i32::try_from(last).ok()) else {
             return (Self::splat(0), Self::splat(0));
         };
-        // SAFETY: each index is at most that of the last element but one, and eight bytes from there are the table's.
+        let mut at = [0; LANES];
+        Self(op!(_mm256_min_epu32(index.0, _mm256_set1_epi32(last)))).store(&mut at);
+        // Eight plain loads: on Zen 3 a little faster than gather instructions.
+        macro_rules! pair {
+            ($lane:expr) => {
+                table.as_ptr().add(at[$lane] as usize).cast::<i64>().read_unaligned()
+            };
+        }
+        // SAFETY: each index is at most that of the last element but one, so eight bytes from there are the table's.
         unsafe {
-            let index = _mm256_min_epu32(index.0, _mm256_set1_epi32(last));
-            let (low, high) = (_mm256_castsi256_si128(index), _mm256_extracti128_si256::<1>(index));
-            let low = _mm256_castsi256_ps(_mm256_i32gather_epi64::<4>(table.as_ptr().cast(), low));
-            let high = _mm256_castsi256_ps(_mm256_i32gather_epi64::<4>(table.as_ptr().cast(), high));
+            let low = _mm256_castsi256_ps(_mm256_set_epi64x(pair!(3), pair!(2), pair!(1), pair!(0)));
+            let high = _mm256_castsi256_ps(_mm256_set_epi64x(pair!(7), pair!(6), pair!(5), pair!(4)));
             // Each half holds pairs; the even and the odd elements are wanted, in order.
             let first = _mm256_castps_si256(_mm256_shuffle_ps::<0x88>(low, high));
             let second = _mm256_castps_si256(_mm256_shuffle_ps::<0xdd>(low, high));

@@ -197,6 +197,8 @@ pub(crate) trait Int:
 mod tests {
     use super::*;
 
+    #[expect(clippy::cast_possible_truncation, reason = "counts to 64")]
+    #[expect(clippy::cast_possible_wrap, reason = "a mask of eight bits")]
     /// Everything that the trait offers, on numbers with all sorts of bits.
     fn all_of<S: Isa>() -> Vec<[i32; 8]> {
         let ints = [-1, 128, -32768, 0x0080_8000, i32::MIN, 7, 0, 255];
