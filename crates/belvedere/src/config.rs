@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use control::RateLimit;
+use control::{Origin, RateLimit};
 use serde::Deserialize;
 
 /// Port of the plain HTTP listener.
@@ -35,6 +35,10 @@ pub(crate) struct ServeArgs {
     /// them may come at once; 0 sets no limit. Default: 6000.
     #[arg(long, value_name = "N")]
     requests_per_minute: Option<u32>,
+    /// Origin whose pages may call the API from browsers, such as https://app.example.com; may be given several times.
+    /// In the file: `cors-origins`, a list. Default: none but our own.
+    #[arg(long, value_name = "ORIGIN")]
+    cors_origin: Vec<Origin>,
     /// TOML file with the same settings (the flags' names without dashes before them, such as `listen-http`); flags win.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -50,6 +54,7 @@ struct File {
     models: Option<PathBuf>,
     warm_hosts: Option<u32>,
     requests_per_minute: Option<u32>,
+    cors_origins: Option<Vec<String>>,
 }
 
 /// Settings that are complete.
@@ -62,6 +67,7 @@ pub(crate) struct Settings {
     pub(crate) models: Option<PathBuf>,
     pub(crate) warm_hosts: u32,
     pub(crate) rate_limit: RateLimit,
+    pub(crate) cors_origins: Vec<Origin>,
 }
 
 impl ServeArgs {
@@ -79,6 +85,14 @@ impl ServeArgs {
             ),
             None => None,
         };
+        let cors_origins = if self.cors_origin.is_empty() {
+            let origins = file.cors_origins.iter().flatten();
+            origins
+                .map(|text| text.parse().with_context(|| format!("{text:?} in cors-origins is no origin")))
+                .collect::<Result<_>>()?
+        } else {
+            self.cors_origin.clone()
+        };
         let http = self.listen_http.or(file.listen_http);
         let https = self.listen_https.or(file.listen_https);
         Ok(Settings {
@@ -88,6 +102,7 @@ impl ServeArgs {
             listen_https: https.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], HTTPS_PORT))),
             models,
             warm_hosts: self.warm_hosts.or(file.warm_hosts).unwrap_or(1),
+            cors_origins,
             rate_limit: self
                 .requests_per_minute
                 .or(file.requests_per_minute)
@@ -133,6 +148,20 @@ mod tests {
         assert_eq!(settings.listen_http.port(), 82);
         assert_eq!(settings.listen_https.port(), HTTPS_PORT);
         assert!(!settings.default_ports);
+    }
+
+    #[test]
+    fn origins_are_checked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("belvedere.toml");
+        let settings = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            ServeArgs { config: Some(path.clone()), ..ServeArgs::default() }.settings()
+        };
+        let good = settings("cors-origins = [\"http://localhost:5173\"]").unwrap();
+        assert_eq!(good.cors_origins, ["http://localhost:5173".parse().unwrap()]);
+        let error = settings("cors-origins = [\"*\"]").err().unwrap();
+        assert!(error.to_string().contains("cors-origins"), "{error}");
     }
 
     #[test]

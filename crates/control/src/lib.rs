@@ -26,6 +26,7 @@ mod tokens;
 
 pub use accounts::AccountFile;
 pub use files::FolderError;
+pub use http::cors::{NoOrigin, Origin};
 pub use openapi::openapi_json;
 pub use rate::RateLimit;
 pub use start::{Config, DEFAULT_RATE_LIMIT, Demo, Paths, Ready, Running, StartError, start};

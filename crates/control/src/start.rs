@@ -25,6 +25,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::engine::view::View;
 use crate::engine::{EVENTS_MAX, Engine, Event, Limits, Refused, Wish};
 use crate::files::{FolderError, FolderLock, lock_folder, write_private};
+use crate::http::cors::{Origin, Origins};
 use crate::http::listen::{self, SESSION_PORTS, bind_session_port};
 use crate::http::rates::Rates;
 use crate::http::{App, Entrance, Place};
@@ -70,6 +71,8 @@ pub struct Config {
     pub n_hosts_max: u32,
     /// Requests of one account for one class of operations, and for tokens from one address.
     pub rate_limit: RateLimit,
+    /// Pages of these origins may call the API from browsers, beside those that we serve.
+    pub cors_origins: Vec<Origin>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What starts hosts, instead of `host_command`.
@@ -93,6 +96,7 @@ impl Config {
             demo: None,
             n_warm_hosts: 1,
             n_hosts_max: 16,
+            cors_origins: Vec::new(),
             rate_limit: DEFAULT_RATE_LIMIT,
             clock: Arc::new(SystemClock::new()),
             provisioner: None,
@@ -267,6 +271,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         },
         strangers: App::strangers(),
         rates: Rates::new(config.rate_limit),
+        origins: Origins::new(config.cors_origins.clone()),
     });
     let (shutdown, ending) = watch::channel(false);
     let mut listeners = JoinSet::new();

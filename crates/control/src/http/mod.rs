@@ -4,6 +4,7 @@
 
 mod answer;
 pub(crate) mod connection;
+pub(crate) mod cors;
 mod errors;
 pub(crate) mod listen;
 mod query;
@@ -37,6 +38,7 @@ use crate::engine::view::View;
 use crate::store::Store;
 use crate::tokens::{Identity, Role, Tokens};
 use answer::{Answer, empty, text};
+use cors::Origins;
 use errors::ApiError;
 use query::Query;
 use rates::{Class, Rates};
@@ -62,6 +64,7 @@ pub(crate) struct App {
     pub(crate) place: Place,
     pub(crate) strangers: Semaphore,
     pub(crate) rates: Rates,
+    pub(crate) origins: Origins,
 }
 
 impl App {
@@ -93,7 +96,26 @@ pub(crate) struct Entrance {
 pub(crate) async fn serve(app: Arc<App>, entrance: Entrance, request: Request<Body>) -> Response<Body> {
     let (mut parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
-    let mut response = match route::parse(&path) {
+    let route = route::parse(&path);
+    let mut answer = match route.and_then(|route| app.origins.preflight(route, &parts)) {
+        Some(preflight) => preflight,
+        None => answer(&app, &entrance, route, &mut parts, body).await,
+    };
+    app.origins.mark(route, &parts.headers, &mut answer);
+    let headers = answer.headers_mut();
+    headers.insert("MS-CV", correlation_vector());
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
+}
+
+async fn answer(
+    app: &Arc<App>,
+    entrance: &Entrance,
+    route: Option<Route<'_>>,
+    parts: &mut Parts,
+    body: Body,
+) -> Answer {
+    match route {
         None => ApiError::not_found("There is nothing at this address.").into(),
         Some(route) if !route.methods().contains(&parts.method) => {
             let allowed: Vec<&str> = route.methods().iter().map(Method::as_str).collect();
@@ -114,17 +136,13 @@ pub(crate) async fn serve(app: Arc<App>, entrance: Entrance, request: Request<Bo
         Some(Route::Jwks) => {
             text(StatusCode::OK, "application/json; charset=utf-8", app.tokens.jwks().to_owned())
         }
-        Some(Route::Viewer(file)) => viewer::serve(file, &parts),
-        Some(Route::Link) => link(app, &mut parts).await,
-        Some(Route::Token { account }) => sts::token(&app, &entrance, account, &parts.headers).await,
+        Some(Route::Viewer(file)) => viewer::serve(file, parts),
+        Some(Route::Link) => link(Arc::clone(app), parts).await,
+        Some(Route::Token { account }) => sts::token(app, entrance, account, &parts.headers).await,
         Some(Route::Rendering { account, what }) => {
-            rendering(&app, &entrance, account, what, &parts, body).await.unwrap_or_else(Answer::from)
+            rendering(app, entrance, account, what, parts, body).await.unwrap_or_else(Answer::from)
         }
-    };
-    let headers = response.headers_mut();
-    headers.insert("MS-CV", correlation_vector());
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
+    }
 }
 
 /// A request of an authorised client about its account.

@@ -6,6 +6,7 @@
 
 mod authentication;
 mod connection;
+mod cors;
 mod fleet;
 mod garbage;
 mod life;
