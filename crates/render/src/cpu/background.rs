@@ -4,13 +4,9 @@
 use crate::color::{chroma, linear_from_srgb, luma};
 use crate::simd::{Float, Portable};
 
-/// sRGB colours from the top of the picture (0) to the bottom (1).
-const STOPS: [(f32, [f32; 3]); 4] = [
-    (0.0, [0.760, 0.775, 0.795]),
-    (0.46, [0.885, 0.892, 0.900]),
-    (0.62, [0.870, 0.872, 0.874]),
-    (1.0, [0.690, 0.688, 0.688]),
-];
+/// sRGB greys from the top of the picture (0) to the bottom (1). Not the least tint: it would change by a step or two
+/// of the 8-bit chroma planes over the whole height, and each step shows as a line across the video.
+const STOPS: [(f32, f32); 4] = [(0.0, 0.760), (0.46, 0.892), (0.62, 0.872), (1.0, 0.680)];
 
 /// The background of pictures of one height.
 #[derive(Debug, Default)]
@@ -28,7 +24,7 @@ impl Background {
         let mut out = Self::default();
         let dither = dither();
         for row in 0..height {
-            let encoded = color((row as f32 + 0.5) / height as f32);
+            let encoded = [grey((row as f32 + 0.5) / height as f32); 3];
             type F = <Portable as crate::simd::Isa>::F;
             let first = |x: F| x.array()[0];
             out.light.push(encoded.map(linear_from_srgb));
@@ -65,13 +61,12 @@ fn dither() -> [[f32; 8]; 8] {
     })
 }
 
-fn color(at: f32) -> [f32; 3] {
+fn grey(at: f32) -> f32 {
     let mut below = STOPS[0];
     for above in STOPS {
         if at <= above.0 {
             let t = if above.0 > below.0 { (at - below.0) / (above.0 - below.0) } else { 0.0 };
-            let t = t * t * (3.0 - 2.0 * t);
-            return std::array::from_fn(|n| below.1[n] + (above.1[n] - below.1[n]) * t);
+            return below.1 + (above.1 - below.1) * t * t * (3.0 - 2.0 * t);
         }
         below = above;
     }
