@@ -91,8 +91,8 @@ impl HostConfig {
         }
     }
 
-    /// Reads the environment that the control plane gives, and takes the token out of it, so that nothing started
-    /// from here and no crash report shows it. Call it before any thread is started.
+    /// Reads the environment that the control plane gives. The token in it opens one link, once; when that is open,
+    /// nobody can do anything with it.
     ///
     /// # Errors
     /// A variable is missing or malformed.
@@ -102,8 +102,6 @@ impl HostConfig {
             .with_context(|| format!("{ENV_LINK_URL} is not set; hosts are started by the service"))?;
         let token = std::env::var(ENV_LINK_TOKEN)
             .with_context(|| format!("{ENV_LINK_TOKEN} is not set; hosts are started by the service"))?;
-        // SAFETY: by this function's contract no other thread runs, so that nobody reads the environment meanwhile.
-        unsafe { std::env::remove_var(ENV_LINK_TOKEN) };
         let mut config = Self::new(url, Secret(token));
         config.handle_signals = true;
         if let Ok(listen) = std::env::var(ENV_MEDIA_LISTEN) {
