@@ -3,7 +3,7 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use crate::http::{connection, sessions, sts};
+use crate::http::{connection, conversions, sessions, sts};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -20,6 +20,9 @@ use crate::http::{connection, sessions, sts};
         sessions::update,
         sessions::stop,
         sessions::list,
+        conversions::create,
+        conversions::get,
+        conversions::list,
         connection::connect,
         connection::disconnect,
         connection::still,

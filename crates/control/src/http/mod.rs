@@ -4,6 +4,7 @@
 
 mod answer;
 pub(crate) mod connection;
+pub(crate) mod conversions;
 pub(crate) mod cors;
 mod errors;
 pub(crate) mod listen;
@@ -179,7 +180,7 @@ async fn rendering(
         app.rates.take(app.clock.now(), account, class).map_err(ApiError::too_many_requests)?;
         let call = Call { app, entrance, account, account_text, parts, query };
         match what {
-            Rendering::Sessions => sessions::list(&call),
+            Rendering::Sessions => sessions::list(&call).await,
             Rendering::Session { id } => match parts.method {
                 Method::PUT => sessions::create(&call, id, body).await,
                 Method::PATCH => sessions::update(&call, id, body).await,
@@ -189,11 +190,11 @@ async fn rendering(
             Rendering::Connections { session } => connection::connect(&call, session, body).await,
             Rendering::Connection { session, id } => connection::disconnect(&call, session, id).await,
             Rendering::Still { session } => connection::still(&call, session).await,
-            Rendering::Conversions | Rendering::Conversion { .. } => Err(ApiError::new(
-                StatusCode::NOT_IMPLEMENTED,
-                "NotImplemented",
-                "This server does not convert models yet.",
-            )),
+            Rendering::Conversions => conversions::list(),
+            Rendering::Conversion { .. } => match parts.method {
+                Method::PUT => conversions::create(),
+                _ => conversions::get(),
+            },
         }
     };
     let mut answer = answer.await.unwrap_or_else(Answer::from);

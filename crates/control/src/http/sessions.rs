@@ -21,7 +21,8 @@ const PAGE: usize = 100;
 /// What a session's host can do, in the API's unit. Azure's Standard size says the same.
 const TERAFLOPS: f32 = 8.1;
 
-/// Where the list's next page begins.
+/// After which session the list's next page begins. An id rather than a number, which would tell how many sessions
+/// other accounts have.
 const CONTINUATION: &str = "continuationToken";
 
 /// Body of a request for a session.
@@ -203,6 +204,7 @@ pub(super) async fn stop(call: &Call<'_>, id: &str) -> Result<Answer, ApiError> 
     params(
         ("account_id" = String, Path, description = "Account id, a UUID."),
         ("api-version" = String, Query, description = "`2021-01-01` or `2021-01-01-preview`."),
+        ("continuationToken" = Option<String>, Query, description = "From `@nextLink`."),
     ),
     responses(
         (status = 200, description = "A page of at most 100 sessions.", body = SessionList),
@@ -210,13 +212,14 @@ pub(super) async fn stop(call: &Call<'_>, id: &str) -> Result<Answer, ApiError> 
         (status = 401, description = "No valid access token; no body."),
         (status = 403, description = "A token of another account.", body = rest::ErrorBody),
         (status = 429, description = "Too many requests of this account; no body. `Retry-After` says when to come again."),
+        (status = 503, description = "Try again.", body = rest::ErrorBody),
     ),
     security(("accessToken" = []))
 )]
-pub(super) fn list(call: &Call<'_>) -> Result<Answer, ApiError> {
+pub(super) async fn list(call: &Call<'_>) -> Result<Answer, ApiError> {
     let after = match call.query.value(CONTINUATION) {
         None => 0,
-        Some(token) => token.parse().map_err(|_odd| ApiError::malformed())?,
+        Some(id) => place_of(call, &id).await?.ok_or_else(ApiError::malformed)?,
     };
     let mut page = call.app.view.page(call.account, after, PAGE + 1);
     let more = page.len() > PAGE;
@@ -227,11 +230,20 @@ pub(super) fn list(call: &Call<'_>) -> Result<Answer, ApiError> {
             "{}/accounts/{}/sessions?api-version={version}&{CONTINUATION}={}",
             own_url(call.entrance, &call.parts.headers),
             call.account_text,
-            last.seq,
+            last.id,
         )
     });
     let sessions = page.iter().map(|shown| call.app.rest(shown)).collect();
     Ok(uncached(json(StatusCode::OK, &SessionList { sessions, next_link })))
+}
+
+/// Where a session stands in the order of creation, also if it has ended since.
+async fn place_of(call: &Call<'_>, id: &str) -> Result<Option<i64>, ApiError> {
+    let Ok(key) = key_of(call, id) else { return Ok(None) };
+    match call.app.view.session(&key) {
+        Some(shown) => Ok(Some(shown.seq)),
+        None => Ok(stored(call, &key).await?.map(|stored| stored.seq)),
+    }
 }
 
 /// A session that may be read.
@@ -246,16 +258,20 @@ pub(super) async fn find(call: &Call<'_>, id: &str) -> Result<Found, ApiError> {
     if let Some(shown) = call.app.view.session(&key) {
         return Ok(Found::Live(shown));
     }
-    let stored = call.app.store.session(key.0, &key.1).await.map_err(|error| {
-        tracing::error!(error = &error as &dyn std::error::Error, "failed to read a session");
-        ApiError::unavailable()
-    })?;
     let now = call.app.clock.now();
-    stored
+    stored(call, &key)
+        .await?
         .filter(|stored| is_remembered(now, stored))
         .and_then(|stored| ended(stored, now, &call.app.place))
         .map(|session| Found::Ended(Box::new(session)))
         .ok_or_else(ApiError::session_not_found)
+}
+
+async fn stored(call: &Call<'_>, key: &Key) -> Result<Option<StoredSession>, ApiError> {
+    call.app.store.session(key.0, &key.1).await.map_err(|error| {
+        tracing::error!(error = &error as &dyn std::error::Error, "failed to read a session");
+        ApiError::unavailable()
+    })
 }
 
 /// An id that cannot be one names no session.

@@ -10,6 +10,7 @@ mod cors;
 mod fleet;
 mod garbage;
 mod life;
+mod matrix;
 mod processes;
 mod rates;
 mod sessions;

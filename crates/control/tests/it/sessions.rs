@@ -243,6 +243,10 @@ async fn items_60_to_62_lists_have_pages() {
     let rest = client.get(link).bearer_auth(&world.token).send().await.unwrap();
     let rest: Value = rest.json().await.unwrap();
     assert_eq!(rest["sessions"][0]["id"], "s100");
+    // Whoever reads slowly goes on where the page ended, though its last session has ended meanwhile.
+    world.stop("s099").await;
+    let rest = client.get(link).bearer_auth(&world.token).send().await.unwrap();
+    assert_eq!(rest.json::<Value>().await.unwrap()["sessions"][0]["id"], "s100");
 
     // 62
     let other = control::accounts::create(world.dir.path(), "other").await.unwrap();
