@@ -31,16 +31,28 @@ pub const FRAME_FOV_Y: f32 = std::f32::consts::FRAC_PI_4;
 /// of view. The viewer starts with the same formula.
 ///
 /// The direction from the middle of the bounds to the eye has a yaw of 35° to the right of +z and a pitch of 20° up.
+/// All corners of the bounds are in the picture with a margin of 5 %; and the eye is far enough away that a long
+/// model seen from its end does not fill much more than the picture when the camera goes around it.
 pub fn frame_camera(bounds: Option<Aabb>, aspect: f32) -> (Vec3, Quat, f32) {
-    let (target, radius) = bounds.map_or((Vec3::ZERO, 1.0), |b| (b.center(), b.radius()));
-    let radius = if radius > 0.0 && radius.is_finite() { radius } else { 1.0 };
+    let (target, half) = bounds.map_or((Vec3::ZERO, Vec3::ZERO), |b| (b.center(), b.max * 0.5 - b.min * 0.5));
+    let radius = if half.length() > 0.0 && half.is_finite() { half.length() } else { 1.0 };
     let aspect = if aspect.is_finite() && aspect > 0.0 { aspect } else { 1.0 };
     let (yaw, pitch) = (35f32.to_radians(), 20f32.to_radians());
     let to_eye = Vec3::new(yaw.sin() * pitch.cos(), pitch.sin(), yaw.cos() * pitch.cos());
-    let fov_x = 2.0 * ((FRAME_FOV_Y / 2.0).tan() * aspect).atan();
-    let distance = radius / (FRAME_FOV_Y.min(fov_x) / 2.0).sin() * 1.05;
     let right = Vec3::Y.cross(to_eye).normalize();
-    let orientation = Quat::from_mat3(&Mat3::from_cols(right, to_eye.cross(right), to_eye));
+    let up = to_eye.cross(right);
+    let orientation = Quat::from_mat3(&Mat3::from_cols(right, up, to_eye));
+    let tan_y = (FRAME_FOV_Y / 2.0).tan();
+    let tan_x = tan_y * aspect;
+    // Corners come in pairs that mirror each other at the middle, so four signs and an absolute value do for eight.
+    let corners = [(1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0)].map(|(x, y)| half * Vec3::new(x, y, 1.0));
+    let box_fits = corners.into_iter().fold(0.0, |most: f32, corner| {
+        let aside = (corner.dot(right).abs() / tan_x).max(corner.dot(up).abs() / tan_y);
+        most.max(corner.dot(to_eye).abs() + aside)
+    });
+    let sphere_fits = radius / tan_x.min(tan_y).atan().sin();
+    let without_bounds = half == Vec3::ZERO || !half.is_finite();
+    let distance = if without_bounds { sphere_fits } else { box_fits.max(0.75 * sphere_fits) } * 1.05;
     (target + to_eye * distance, orientation, FRAME_FOV_Y)
 }
 
@@ -115,6 +127,20 @@ mod tests {
                 let t = (fov_y / 2.0).tan();
                 assert!(p.z < 0.0 && (p.y / p.z).abs() < t && (p.x / p.z).abs() < t * aspect, "{p}");
             }
+        }
+    }
+
+    /// The same numbers are in `web/sdk/test/camera.test.ts`.
+    #[test]
+    fn the_framing_camera_is_as_far_as_the_viewers() {
+        for (half, aspect, distance) in [
+            ([2.0, 2.0, 2.0], 16.0 / 9.0, 9.209_182),
+            ([1.0, 5.0, 1.0], 0.5, 20.177_068),
+            ([0.1, 0.1, 10.0], 16.0 / 9.0, 20.580_424),
+        ] {
+            let half = Vec3::from(half);
+            let (eye, ..) = frame_camera(Some(Aabb { min: -half, max: half }), aspect);
+            assert!((eye.length() - distance).abs() < 1e-4, "{half}: {} instead of {distance}", eye.length());
         }
     }
 

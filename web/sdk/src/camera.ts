@@ -55,11 +55,32 @@ export function frameCamera(bounds: Bounds | undefined, aspect: number): Orbit {
   return fit({ target: [0, 0, 0], yaw: START_YAW, pitch: START_PITCH, distance: 1, fovY: FOV_Y }, bounds, aspect);
 }
 
-/** The same direction, with the whole model in the picture. */
+/**
+ * The same direction, with all corners of the bounds in the picture and a margin of 5 %. A long model seen from its end
+ * keeps some more distance, so that it does not fill much more than the picture when the camera goes around it.
+ */
 export function fit(orbit: Orbit, bounds: Bounds | undefined, aspect: number): Orbit {
-  const narrow = Math.min(orbit.fovY, 2 * Math.atan(Math.tan(orbit.fovY / 2) * aspect));
-  const distance = (radius(bounds) / Math.sin(narrow / 2)) * 1.05;
+  const tanY = Math.tan(orbit.fovY / 2);
+  const tanX = tanY * aspect;
+  const sphereFits = radius(bounds) / Math.sin(Math.atan(Math.min(tanX, tanY)));
+  const half: Vec3 = bounds ? scale(subtract(bounds.max, bounds.min), 0.5) : [0, 0, 0];
+  const empty = !(length(half) > 0 && Number.isFinite(length(half)));
+  const distance = (empty ? sphereFits : Math.max(boxFits(orbit, half, tanX, tanY), 0.75 * sphereFits)) * 1.05;
   return { ...orbit, target: bounds ? center(bounds) : [0, 0, 0], distance };
+}
+
+/** From where all corners of a box with these half edges are just in the picture. */
+function boxFits(orbit: Orbit, half: Vec3, tanX: number, tanY: number): number {
+  const orientation = orientationOf(orbit);
+  const [right, up, back] = ([[1, 0, 0], [0, 1, 0], [0, 0, 1]] as Vec3[]).map((axis) => rotate(orientation, axis)) as [Vec3, Vec3, Vec3];
+  // Corners come in pairs that mirror each other at the middle, so four signs and an absolute value do for eight.
+  const signs = [[1, 1], [1, -1], [-1, 1], [-1, -1]] as const;
+  const distances = signs.map(([x, y]) => {
+    const corner: Vec3 = [half[0] * x, half[1] * y, half[2]];
+    const aside = Math.max(Math.abs(dot(corner, right)) / tanX, Math.abs(dot(corner, up)) / tanY);
+    return Math.abs(dot(corner, back)) + aside;
+  });
+  return Math.max(...distances);
 }
 
 /** What the host needs. */
@@ -142,4 +163,5 @@ function rotate([x, y, z, w]: Quat, v: Vec3): Vec3 {
 const add = (a: Vec3, b: Vec3): Vec3 => [a[0] + b[0], a[1] + b[1], a[2] + b[2]];
 const subtract = (a: Vec3, b: Vec3): Vec3 => [a[0] - b[0], a[1] - b[1], a[2] - b[2]];
 const scale = (a: Vec3, s: number): Vec3 => [a[0] * s, a[1] * s, a[2] * s];
+const dot = (a: Vec3, b: Vec3): number => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
 const length = (a: Vec3): number => Math.hypot(a[0], a[1], a[2]);

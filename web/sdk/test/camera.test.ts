@@ -26,8 +26,7 @@ const close = (actual: readonly number[], expected: readonly number[]): void => 
 describe("the starting camera", () => {
   it("follows the formula shared with the host", () => {
     const { eye, fovY } = cameraOf(frameCamera(bounds, 16 / 9));
-    const r = Math.hypot(4, 4, 4) / 2;
-    const d = (r / Math.sin(Math.PI / 8)) * 1.05;
+    const d = 9.209181606413418;
     const [yaw, pitch] = [(35 * Math.PI) / 180, (20 * Math.PI) / 180];
     close(eye, [
       1 + d * Math.sin(yaw) * Math.cos(pitch),
@@ -36,6 +35,15 @@ describe("the starting camera", () => {
     ]);
     expect(fovY).toBeCloseTo(0.7853982, 6);
     close(project(frameCamera(bounds, 16 / 9), 16 / 9, [1, 2, 0]), [0, 0]);
+  });
+
+  // The same numbers are in crates/render/src/view.rs.
+  it.each([
+    { half: [2, 2, 2], aspect: 16 / 9, distance: 9.209181606413418 },
+    { half: [1, 5, 1], aspect: 0.5, distance: 20.17706752059712 },
+    { half: [0.1, 0.1, 10], aspect: 16 / 9, distance: 20.580424430591066 },
+  ] as const)("is as far from $half as the host's at aspect $aspect", ({ half: [x, y, z], aspect, distance }) => {
+    expect(frameCamera({ min: [-x, -y, -z], max: [x, y, z] }, aspect).distance).toBeCloseTo(distance, 9);
   });
 
   it.each([0.4, 1, 16 / 9, 3])("shows every corner at aspect %f", (aspect) => {
