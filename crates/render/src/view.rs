@@ -45,7 +45,8 @@ pub fn frame_camera(bounds: Option<Aabb>, aspect: f32) -> (Vec3, Quat, f32) {
     let tan_y = (FRAME_FOV_Y / 2.0).tan();
     let tan_x = tan_y * aspect;
     // Corners come in pairs that mirror each other at the middle, so four signs and an absolute value do for eight.
-    let corners = [(1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0)].map(|(x, y)| half * Vec3::new(x, y, 1.0));
+    let corners =
+        [(1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0)].map(|(x, y)| half * Vec3::new(x, y, 1.0));
     let box_fits = corners.into_iter().fold(0.0, |most: f32, corner| {
         let aside = (corner.dot(right).abs() / tan_x).max(corner.dot(up).abs() / tan_y);
         most.max(corner.dot(to_eye).abs() + aside)
