@@ -35,6 +35,12 @@ enum AccountCommand {
         #[arg(long, value_enum, default_value = "primary")]
         key: Key,
     },
+    /// Signs access tokens with a new key; the service does so by itself every 30 days.
+    RotateSigningKey {
+        /// Makes all access tokens that were given out worthless: for a key that got into wrong hands.
+        #[arg(long)]
+        revoke: bool,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -68,6 +74,10 @@ pub(crate) fn run(args: &AccountArgs) -> Result<()> {
             }
             AccountCommand::RotateKey { account, key } => {
                 print_keys(&accounts::rotate_key(&data, *account, (*key).into()).await?);
+            }
+            AccountCommand::RotateSigningKey { revoke } => {
+                accounts::rotate_signing_key(&data, *revoke).await?;
+                println!("A running service uses the new key within a minute.");
             }
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use protocol::AccountId;
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use crate::clock::timestamp;
 use crate::files::{make_private_folder, write_private};
 use crate::secrets::account_key;
 use crate::store::{Account, Store, StoreError};
+use crate::tokens::{self, TokenError};
 
 /// The file that tells the data folder's owner how to sign in.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +46,9 @@ pub enum AccountError {
     /// The database failed.
     #[error("the accounts are not available")]
     Store(#[from] StoreError),
+    /// A signing key could not be made.
+    #[error("a signing key could not be made")]
+    Token(#[from] TokenError),
     /// There is no such account.
     #[error("there is no account {0}")]
     Unknown(AccountId),
@@ -101,6 +106,27 @@ pub async fn rotate_key(data_dir: &Path, id: AccountId, which: WhichKey) -> Resu
         Ok(account)
     })
     .await
+}
+
+/// Makes a new key for signing access tokens; a running server uses it within a minute. The older ones go on
+/// checking the tokens that they signed, unless `revoke`: then these are worth nothing as soon as it notices.
+///
+/// # Errors
+///
+/// If the data folder or its database cannot be opened or written.
+pub async fn rotate_signing_key(data_dir: &Path, revoke: bool) -> Result<(), AccountError> {
+    with_store(data_dir, async |store| rotate_signing_key_in(store, revoke).await).await
+}
+
+async fn rotate_signing_key_in(store: &Store, revoke: bool) -> Result<(), AccountError> {
+    let newest = store.signing_keys().await?.first().map(|key| key.created_at).unwrap_or_default();
+    // After the newest also if the clock was set back.
+    let now = timestamp(OffsetDateTime::now_utc()).max(newest + Duration::from_micros(1));
+    tokens::add_key(store, now).await?;
+    if revoke {
+        store.forget_signing_keys(now).await?;
+    }
+    Ok(())
 }
 
 async fn with_store<T>(

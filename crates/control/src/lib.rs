@@ -32,4 +32,4 @@ pub use rate::RateLimit;
 pub use start::{Config, DEFAULT_RATE_LIMIT, Demo, Paths, Ready, Running, StartError, start};
 pub use store::{Account, StoreError};
 pub use tls::TlsError;
-pub use tokens::{Role, TOKEN_LIFE, TokenError};
+pub use tokens::{Role, SIGNING_KEY_LIFE, TOKEN_LIFE, TokenError};

@@ -257,6 +257,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let (events, inlet) = mpsc::channel(EVENTS_MAX);
     let mut deciding = JoinSet::new();
     deciding.spawn(engine.run(inlet, news));
+    deciding.spawn(Arc::clone(&tokens).keep(store.clone(), Arc::clone(&clock)));
 
     let app = Arc::new(App {
         engine: events.clone(),

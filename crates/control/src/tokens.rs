@@ -4,6 +4,7 @@
 //! have neither `-` nor `_`. ASCII bytes give these letters only where a byte ends in `11111x`, that is for `>`,
 //! `?`, `~` and DEL; so the claims are made of other ASCII characters, and [`Tokens::issue`] checks.
 
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -13,6 +14,7 @@ use protocol::AccountId;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use session::Timestamp;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -40,6 +42,9 @@ pub enum TokenError {
     /// A signing key could not be made.
     #[error("failed to make a signing key")]
     Key(#[from] rcgen::Error),
+    /// There is no signing key.
+    #[error("there is no signing key")]
+    NoKey,
     /// Signing failed.
     #[error("failed to sign a token")]
     Sign(#[from] jsonwebtoken::errors::Error),
@@ -71,55 +76,137 @@ pub(crate) struct Identity {
     pub(crate) role: Role,
 }
 
+/// How long a key signs. After that a new one does, and the old one checks until its last token has died.
+pub const SIGNING_KEY_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How much longer than a token's life a replaced key is kept: more than [`REFRESH`], during which a server that was
+/// not told yet still signs with it.
+const GRACE: Duration = Duration::from_secs(10 * 60);
+
+/// How often keys are looked after, and changes by the command line are noticed.
+pub(crate) const REFRESH: Duration = Duration::from_secs(60);
+
+/// What is to be done with the signing keys.
+#[derive(Debug, PartialEq, Eq)]
+struct Care {
+    /// The newest one, if any, has signed long enough.
+    add: bool,
+    /// How many of the newest are kept; the others' last tokens have died.
+    n_kept: usize,
+}
+
+/// Decides from the keys' times of creation, newest first. A key signs until the next newer one is made.
+fn care(now: Timestamp, created: &[Timestamp]) -> Care {
+    let replaced = created.iter().take_while(|next| **next + TOKEN_LIFE + GRACE > now).count();
+    Care {
+        add: created.first().is_none_or(|newest| *newest + SIGNING_KEY_LIFE <= now),
+        // The one after the last whose successor is young, and in any case the newest.
+        n_kept: created.len().min(replaced + 1),
+    }
+}
+
 /// Makes and checks access tokens.
 pub(crate) struct Tokens {
-    key_id: String,
-    signing: EncodingKey,
-    checking: DecodingKey,
-    jwks: String,
+    keys: RwLock<Arc<Keys>>,
     issuer: String,
     audience: String,
 }
 
+/// The keys of a moment.
+struct Keys {
+    signing: EncodingKey,
+    /// By id; the first one belongs to `signing`.
+    checking: Vec<(String, DecodingKey)>,
+    jwks: String,
+}
+
+impl Keys {
+    /// Of stored keys, newest first.
+    fn new(stored: &[StoredSigningKey]) -> Result<Self, TokenError> {
+        let newest = stored.first().ok_or(TokenError::NoKey)?;
+        let mut checking = Vec::with_capacity(stored.len());
+        let mut jwks = Vec::with_capacity(stored.len());
+        for key in stored {
+            let der = key.pkcs8.as_slice().into();
+            let pair = KeyPair::from_pkcs8_der_and_sign_algo(&der, &PKCS_ECDSA_P256_SHA256)?;
+            // An uncompressed point: 4, then x and y of 32 bytes each.
+            let point = pair.public_key_raw();
+            let (x, y) = point.get(1..).unwrap_or_default().split_at_checked(32).unwrap_or_default();
+            let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
+            checking.push((key.id.clone(), DecodingKey::from_ec_components(&x, &y)?));
+            jwks.push(json!({
+                "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": key.id, "x": x, "y": y,
+            }));
+        }
+        let signing = EncodingKey::from_ec_der(&newest.pkcs8);
+        Ok(Self { signing, checking, jwks: json!({ "keys": jwks }).to_string() })
+    }
+}
+
+/// Makes a key and stores it: from its next look on, a server signs with it.
+pub(crate) async fn add_key(store: &Store, now: Timestamp) -> Result<(), TokenError> {
+    let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let id = Uuid::new_v4().simple().to_string();
+    let key = StoredSigningKey { id, pkcs8: pair.serialize_der(), created_at: now };
+    Ok(store.add_signing_key(&key).await?)
+}
+
+/// Brings the stored keys in order and reads them.
+async fn cared_for(store: &Store, now: Timestamp) -> Result<Keys, TokenError> {
+    let created = |keys: &[StoredSigningKey]| keys.iter().map(|key| key.created_at).collect::<Vec<_>>();
+    let mut stored = store.signing_keys().await?;
+    if care(now, &created(&stored)).add {
+        add_key(store, now).await?;
+        tracing::info!("access tokens are signed with a new key");
+        stored = store.signing_keys().await?;
+    }
+    let n_kept = care(now, &created(&stored)).n_kept;
+    if n_kept < stored.len() {
+        // At the same microsecond as an older one, a key may be kept a little longer.
+        if let Some(oldest) = stored.get(n_kept.saturating_sub(1)) {
+            store.forget_signing_keys(oldest.created_at).await?;
+        }
+        stored.truncate(n_kept);
+    }
+    Keys::new(&stored)
+}
+
 impl Tokens {
-    /// Takes the newest signing key of the store, or makes the first. `domain` is the account domain.
+    /// Takes the signing keys of the store, or makes the first. `domain` is the account domain.
     pub(crate) async fn open(store: &Store, domain: &str, clock: &dyn Clock) -> Result<Self, TokenError> {
-        let stored = match store.signing_keys().await?.into_iter().next() {
-            Some(stored) => stored,
-            None => {
-                let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-                let stored =
-                    StoredSigningKey { id: Uuid::new_v4().simple().to_string(), pkcs8: pair.serialize_der() };
-                store.add_signing_key(&stored, clock.now()).await?;
-                stored
-            }
-        };
-        Self::new(stored, domain)
+        Ok(Self::new(cared_for(store, clock.now()).await?, domain))
     }
 
-    fn new(stored: StoredSigningKey, domain: &str) -> Result<Self, TokenError> {
-        let der = stored.pkcs8.as_slice().into();
-        let pair = KeyPair::from_pkcs8_der_and_sign_algo(&der, &PKCS_ECDSA_P256_SHA256)?;
-        // An uncompressed point: 4, then x and y of 32 bytes each.
-        let point = pair.public_key_raw();
-        let (x, y) = point.get(1..).unwrap_or_default().split_at_checked(32).unwrap_or_default();
-        let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
-        let jwk = json!({
-            "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": stored.id, "x": x, "y": y,
-        });
-        Ok(Self {
-            signing: EncodingKey::from_ec_der(&stored.pkcs8),
-            checking: DecodingKey::from_ec_components(&x, &y)?,
-            jwks: json!({ "keys": [jwk] }).to_string(),
-            key_id: stored.id,
+    fn new(keys: Keys, domain: &str) -> Self {
+        Self {
+            keys: RwLock::new(Arc::new(keys)),
             issuer: format!("https://sts.{domain}"),
             audience: format!("https://remoterendering.{domain}"),
-        })
+        }
+    }
+
+    /// Looks after the keys for as long as it is polled.
+    pub(crate) async fn keep(self: Arc<Self>, store: Store, clock: Arc<dyn Clock>) {
+        loop {
+            clock.sleep_until(clock.now() + REFRESH).await;
+            match cared_for(&store, clock.now()).await {
+                Ok(keys) => *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys),
+                // The old ones go on signing.
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "failed to look after the signing keys"
+                ),
+            }
+        }
+    }
+
+    fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The public keys as a JSON Web Key Set.
-    pub(crate) fn jwks(&self) -> &str {
-        &self.jwks
+    pub(crate) fn jwks(&self) -> String {
+        self.keys().jwks.clone()
     }
 
     /// A token that says that its holder acts for `account` in `role` for 24 hours from `wall`.
@@ -142,8 +229,10 @@ impl Tokens {
             iss: self.issuer.clone(),
             aud: self.audience.clone(),
         };
-        let header = Header { kid: Some(self.key_id.clone()), ..Header::new(Algorithm::ES256) };
-        let token = jsonwebtoken::encode(&header, &claims, &self.signing)?;
+        let keys = self.keys();
+        let kid = keys.checking.first().map(|(id, _)| id.clone());
+        let header = Header { kid, ..Header::new(Algorithm::ES256) };
+        let token = jsonwebtoken::encode(&header, &claims, &keys.signing)?;
         let payload = token.split('.').nth(1).ok_or(TokenError::Claims)?;
         if payload.contains(['-', '_']) { Err(TokenError::Claims) } else { Ok(token) }
     }
@@ -156,7 +245,10 @@ impl Tokens {
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
         // Below, against our clock.
         validation.validate_exp = false;
-        let claims = jsonwebtoken::decode::<Claims>(token, &self.checking, &validation).ok()?.claims;
+        let kid = jsonwebtoken::decode_header(token).ok()?.kid?;
+        let keys = self.keys();
+        let (_, key) = keys.checking.iter().find(|(id, _)| *id == kid)?;
+        let claims = jsonwebtoken::decode::<Claims>(token, key, &validation).ok()?.claims;
         let now = wall.unix_timestamp();
         (claims.nbf <= now && now < claims.exp).then_some(Identity { account: claims.aid, role: claims.role })
     }
@@ -168,9 +260,10 @@ mod tests {
 
     fn tokens(domain: &str) -> Tokens {
         let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
-        let stored =
-            StoredSigningKey { id: Uuid::new_v4().simple().to_string(), pkcs8: pair.serialize_der() };
-        Tokens::new(stored, domain).unwrap()
+        let id = Uuid::new_v4().simple().to_string();
+        let created_at = Timestamp::default();
+        let stored = StoredSigningKey { id, pkcs8: pair.serialize_der(), created_at };
+        Tokens::new(Keys::new(&[stored]).unwrap(), domain)
     }
 
     fn account() -> AccountId {
@@ -194,6 +287,30 @@ mod tests {
             let payload = base64::engine::general_purpose::STANDARD_NO_PAD.decode(parts[1]).unwrap();
             let payload: serde_json::Value = serde_json::from_slice(&payload).unwrap();
             assert_eq!(payload["exp"].as_i64().unwrap() - payload["iat"].as_i64().unwrap(), 86_400);
+        }
+    }
+
+    #[test]
+    fn keys_are_replaced_by_age_and_kept_until_their_last_token_died() {
+        let hours = |n: u64| Timestamp::from_secs(1_700_000_000 + n * 3_600);
+        let month = 30 * 24;
+        for (now, created, add, n_kept) in [
+            (0, vec![], true, 0),
+            (0, vec![0], false, 1),
+            (month - 1, vec![0], false, 1),
+            (month, vec![0], true, 1),
+            // Its successor is young: tokens of the older one live.
+            (month, vec![month, 0], false, 2),
+            (month + 24, vec![month, 0], false, 2),
+            (month + 25, vec![month, 0], false, 1),
+            // Replaced by hand, several times a day.
+            (30, vec![29, 20, 10, 1, 0], false, 4),
+            (100, vec![29, 20, 10, 1, 0], false, 1),
+            // A key from the future, after the clock was set back.
+            (0, vec![50, 10], false, 2),
+        ] {
+            let created: Vec<Timestamp> = created.into_iter().map(hours).collect();
+            assert_eq!(care(hours(now), &created), Care { add, n_kept }, "{now} {created:?}");
         }
     }
 

@@ -134,9 +134,7 @@ async fn answer(
             response
         }
         Some(Route::Health) => text(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"),
-        Some(Route::Jwks) => {
-            text(StatusCode::OK, "application/json; charset=utf-8", app.tokens.jwks().to_owned())
-        }
+        Some(Route::Jwks) => text(StatusCode::OK, "application/json; charset=utf-8", app.tokens.jwks()),
         Some(Route::Viewer(file)) => viewer::serve(file, parts),
         Some(Route::Link) => link(Arc::clone(app), parts).await,
         Some(Route::Token { account }) => sts::token(app, entrance, account, &parts.headers).await,

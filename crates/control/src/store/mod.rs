@@ -63,6 +63,7 @@ impl std::fmt::Debug for Account {
 pub(crate) struct StoredSigningKey {
     pub(crate) id: String,
     pub(crate) pkcs8: Vec<u8>,
+    pub(crate) created_at: Timestamp,
 }
 
 /// Everything that is kept of a session.
@@ -239,26 +240,40 @@ impl Store {
 
     /// The keys that sign access tokens, newest first.
     pub(crate) async fn signing_keys(&self) -> Result<Vec<StoredSigningKey>, StoreError> {
-        let rows = sqlx::query("SELECT id, pkcs8 FROM signing_keys ORDER BY created_at DESC, id")
+        let rows = sqlx::query("SELECT id, pkcs8, created_at FROM signing_keys ORDER BY created_at DESC, id")
             .fetch_all(&self.pool)
             .await?;
         rows.iter()
-            .map(|row| Ok(StoredSigningKey { id: row.try_get("id")?, pkcs8: row.try_get("pkcs8")? }))
+            .map(|row| {
+                Ok(StoredSigningKey {
+                    id: row.try_get("id")?,
+                    pkcs8: row.try_get("pkcs8")?,
+                    created_at: from_integer(row.try_get("created_at")?),
+                })
+            })
             .collect()
     }
 
-    pub(crate) async fn add_signing_key(
-        &self,
-        key: &StoredSigningKey,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
+    pub(crate) async fn add_signing_key(&self, key: &StoredSigningKey) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         sqlx::query("INSERT INTO signing_keys (id, pkcs8, created_at) VALUES (?, ?, ?)")
             .bind(&key.id)
             .bind(&key.pkcs8)
-            .bind(to_integer(now))
+            .bind(to_integer(key.created_at))
             .execute(&mut *transaction)
             .await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Removes the keys that were made before `before`, except the newest of all.
+    pub(crate) async fn forget_signing_keys(&self, before: Timestamp) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        sqlx::query(
+            "DELETE FROM signing_keys WHERE created_at < min(?, (SELECT max(created_at) FROM signing_keys))",
+        )
+        .bind(to_integer(before))
+        .execute(&mut *transaction)
+        .await?;
         Ok(transaction.commit().await?)
     }
 }

@@ -6,7 +6,8 @@ use control::accounts::{self, WhichKey};
 use control::{Account, AccountFile, Role};
 use serde_json::Value;
 
-use crate::world::{Answer, V, World};
+use crate::fleet::Fleet;
+use crate::world::{Answer, V, World, eventually};
 
 async fn token(world: &World, target: &str, credential: &str) -> Answer {
     world.send("GET", target, &[&format!("Authorization: Bearer {credential}")], "").await
@@ -135,6 +136,79 @@ async fn items_26_27_and_29_tokens_are_checked() {
     assert_eq!(world.call("GET", &target, "").await.status, 200);
     world.advance(1);
     assert_eq!(world.call("GET", &target, "").await.status, 401, "expired");
+    world.running.stop().await;
+}
+
+/// The ids of the keys that are published, newest first.
+async fn published(world: &World) -> Vec<String> {
+    let keys = world.send("GET", "/.well-known/jwks.json", &[], "").await.json();
+    let keys = keys["keys"].as_array().unwrap();
+    keys.iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+}
+
+fn signed_by(token: &str) -> String {
+    let header = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap();
+    let header: Value = serde_json::from_slice(&header).unwrap();
+    header["kid"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn signing_keys_are_replaced_and_overlap() {
+    const DAY: u64 = 24 * 60 * 60;
+    let mut world = World::new().await;
+    let first = published(&world).await;
+    assert_eq!(first, [signed_by(&world.token)]);
+    let issue = |world: &World| world.running.issue_token(world.running.account.id, Role::Client).unwrap();
+
+    // A token of the first key's last minutes.
+    world.advance(30 * DAY - 100);
+    world.token = issue(&world);
+    assert_eq!(signed_by(&world.token), first[0]);
+    world.advance(160);
+    assert!(eventually(async || published(&world).await.len() == 2).await, "both are published");
+    let both = published(&world).await;
+    assert_eq!(both[1], first[0]);
+    let newer = issue(&world);
+    assert_eq!(signed_by(&newer), both[0], "the new one signs");
+    assert_eq!(world.sessions("GET", "", "").await.status, 200, "the old one still checks");
+
+    // A restart finds both.
+    let World { running, clock, dir, token, .. } = world;
+    running.stop().await;
+    let mut world = World::again(dir, clock, Fleet::default(), |_| ()).await;
+    assert_eq!(published(&world).await, both);
+    world.token = token;
+    assert_eq!(world.sessions("GET", "", "").await.status, 200);
+
+    world.advance(DAY - 161);
+    assert_eq!(world.sessions("GET", "", "").await.status, 200, "in its last second");
+    world.advance(1);
+    assert_eq!(world.sessions("GET", "", "").await.status, 401, "it died of age");
+    world.token = newer;
+    assert_eq!(world.sessions("GET", "", "").await.status, 200);
+    world.advance(15 * 60);
+    assert!(eventually(async || published(&world).await.len() == 1).await, "the old key has no token left");
+    assert_eq!(published(&world).await, both[..1]);
+    world.running.stop().await;
+}
+
+#[tokio::test]
+async fn signing_keys_are_replaced_by_hand_and_revoked() {
+    let world = World::new().await;
+    let first = published(&world).await;
+    accounts::rotate_signing_key(world.dir.path(), false).await.unwrap();
+    world.advance(60);
+    assert!(eventually(async || published(&world).await.len() == 2).await);
+    let both = published(&world).await;
+    assert_eq!(both[1], first[0]);
+    assert_eq!(world.sessions("GET", "", "").await.status, 200, "old tokens are good");
+    accounts::rotate_signing_key(world.dir.path(), true).await.unwrap();
+    world.advance(60);
+    assert!(eventually(async || world.sessions("GET", "", "").await.status == 401).await, "they are revoked");
+    let last = published(&world).await;
+    assert!(last.len() == 1 && !both.contains(&last[0]));
+    let token = world.running.issue_token(world.running.account.id, Role::Client).unwrap();
+    assert_eq!(signed_by(&token), last[0]);
     world.running.stop().await;
 }
 
