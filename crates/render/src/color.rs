@@ -12,6 +12,7 @@ pub(crate) fn linear_from_srgb(x: f32) -> f32 {
 }
 
 /// sRGB-encoded value of linear light, both 0 to 1.
+#[cfg(test)]
 pub(crate) fn srgb_from_linear(x: f32) -> f32 {
     if x <= 0.003_130_8 { x * 12.92 } else { 1.055 * x.powf(1.0 / 2.4) - 0.055 }
 }
@@ -65,21 +66,8 @@ pub(crate) fn srgb_encoded<S: Isa>(x: S::F) -> S::F {
     S::F::select(x.lt(k(0.003_130_8)), x * k(12.92), y)
 }
 
-/// Linear light of sRGB-encoded values of 0 to 1. A polynomial; at most 0.0001 off.
-#[inline(always)]
-pub(crate) fn linear_decoded<S: Isa>(x: S::F) -> S::F {
-    let k = S::F::splat;
-    let curve = DECODE_CURVE;
-    let y = k(curve[4]).mul_add(x, k(curve[3]));
-    let y = y.mul_add(x, k(curve[2]));
-    let y = y.mul_add(x, k(curve[1]));
-    let y = y.mul_add(x, k(curve[0]));
-    S::F::select(x.lt(k(0.04045)), x * k(1.0 / 12.92), y)
-}
-
 // Least squares, reweighted towards the least largest error.
 const ENCODE_CURVE: [f32; 4] = [-0.071_761_71, 0.255_801_93, 0.952_562_6, -0.136_817_05];
-const DECODE_CURVE: [f32; 5] = [0.001_323_396_5, 0.022_284_077, 0.591_736_5, 0.473_374_26, -0.088_811_53];
 
 /// Luma of encoded R, G, B in 0 to 1: 16 to 235.
 #[inline(always)]

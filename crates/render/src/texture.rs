@@ -4,7 +4,7 @@
 use scene::{AlphaMode, Image, Material, Model, TextureUse, Wrap};
 
 use crate::clusters::{BuildError, index, within};
-use crate::color::{linear_from_srgb, srgb_from_linear};
+use crate::color::linear_from_srgb;
 
 /// Most texels of a model, chains included: 2 GiB.
 const TEXELS_MAX: u64 = 1 << 29;
@@ -24,6 +24,8 @@ pub(crate) struct ShadedMaterial {
     pub(crate) normal_texture: Option<Sampled>,
     pub(crate) normal_scale: f32,
     pub(crate) occlusion_texture: Option<Sampled>,
+    /// Occlusion is the red of the metallic-roughness texture.
+    pub(crate) occlusion_is_red: bool,
     pub(crate) occlusion_strength: f32,
     pub(crate) emissive: [f32; 3],
     pub(crate) emissive_texture: Option<Sampled>,
@@ -43,6 +45,16 @@ pub(crate) struct Sampled {
     pub(crate) wrap_u: Wrap,
     pub(crate) wrap_v: Wrap,
     pub(crate) nearest: bool,
+    /// Equal for textures of a material whose texels lie at the same places: one search will do.
+    pub(crate) place: u8,
+}
+
+impl Sampled {
+    fn finds_the_same_texels(&self, other: &Self, textures: &[MipTexture]) -> bool {
+        let size = |s: &Self| (textures[s.texture as usize].width, textures[s.texture as usize].height);
+        Self { texture: 0, place: 0, ..*self } == Self { texture: 0, place: 0, ..*other }
+            && size(self) == size(other)
+    }
 }
 
 impl ShadedMaterial {
@@ -58,6 +70,25 @@ impl ShadedMaterial {
         .flatten()
     }
 
+    /// Finds out which textures share places, and whether occlusion needs a texture of its own.
+    fn share(&mut self, textures: &[MipTexture]) {
+        let mut before: Vec<Sampled> = Vec::new();
+        let mut place = |sampled: &mut Option<Sampled>| {
+            if let Some(sampled) = sampled {
+                let same = before.iter().find(|b| b.finds_the_same_texels(sampled, textures));
+                sampled.place = same.map_or(u8::try_from(before.len()).unwrap_or(u8::MAX), |b| b.place);
+                before.push(*sampled);
+            }
+        };
+        place(&mut self.base_color_texture);
+        place(&mut self.normal_texture);
+        place(&mut self.metallic_roughness_texture);
+        place(&mut self.occlusion_texture);
+        place(&mut self.emissive_texture);
+        self.occlusion_is_red =
+            self.occlusion_texture.is_some() && self.occlusion_texture == self.metallic_roughness_texture;
+    }
+
     pub(crate) fn uses_uv1(&self) -> bool {
         self.samples().any(|s| s.second_uv)
     }
@@ -71,7 +102,8 @@ impl ShadedMaterial {
 /// An image and its halvings down to one texel.
 #[derive(Debug)]
 pub(crate) struct MipTexture {
-    /// RGBA8, red in the low byte, level after level, rows from the top.
+    /// RGBA8, red in the low byte, level after level, rows from the top. Colours are square roots of linear light if
+    /// `squared`: as fine as sRGB, and a multiplication decodes them.
     pub(crate) texels: Vec<u32>,
     /// Padded to 64 for lookups; beyond `n_levels` they repeat the last.
     pub(crate) offsets: [i32; 64],
@@ -80,8 +112,8 @@ pub(crate) struct MipTexture {
     pub(crate) n_levels: usize,
     pub(crate) width: u32,
     pub(crate) height: u32,
-    /// Colour channels are sRGB-encoded.
-    pub(crate) srgb: bool,
+    /// Linear light is the square of colour channels; else it is what they are.
+    pub(crate) squared: bool,
 }
 
 /// What becomes of a model's materials, textures and images.
@@ -95,7 +127,7 @@ impl MaterialSet {
     /// If there are too many texels.
     pub(crate) fn build(model: &Model) -> Result<Self, BuildError> {
         let mut wanted = Wanted { model, slots: vec![[None; 2]; model.images.len()], order: Vec::new() };
-        let materials = model.materials.iter().map(|m| wanted.material(m)).collect();
+        let mut materials: Vec<_> = model.materials.iter().map(|m| wanted.material(m)).collect();
         let mut texels = 0;
         for (image, _) in &wanted.order {
             let image = &model.images[*image];
@@ -103,11 +135,14 @@ impl MaterialSet {
             texels += u64::from(image.width) * u64::from(image.height) * 4 / 3 + 64;
         }
         within("texels", texels, TEXELS_MAX)?;
-        let textures = wanted
+        let textures: Vec<_> = wanted
             .order
             .iter()
             .map(|(image, srgb)| MipTexture::build(&model.images[*image], *srgb))
             .collect();
+        for material in &mut materials {
+            material.share(&textures);
+        }
         Ok(Self { materials, textures })
     }
 }
@@ -131,6 +166,7 @@ impl Wanted<'_> {
             normal_texture: self.sampled(m.normal_texture, false),
             normal_scale: m.normal_scale,
             occlusion_texture: self.sampled(m.occlusion_texture, false),
+            occlusion_is_red: false,
             occlusion_strength: m.occlusion_strength.clamp(0.0, 1.0),
             emissive: m.emissive.to_array(),
             emissive_texture: self.sampled(m.emissive_texture, true),
@@ -164,25 +200,24 @@ impl Wanted<'_> {
             wrap_u: texture.sampler.wrap_u,
             wrap_v: texture.sampler.wrap_v,
             nearest: texture.sampler.nearest,
+            place: 0,
         })
     }
 }
 
 impl MipTexture {
     fn build(image: &Image, srgb: bool) -> Self {
-        let mut texels: Vec<u32> =
-            image.rgba.as_chunks::<4>().0.iter().map(|texel| u32::from_le_bytes(*texel)).collect();
+        let roots: [u8; 256] = std::array::from_fn(|code| {
+            let light = linear_from_srgb(code as f32 / 255.0);
+            if srgb { coded(light, true) } else { code as u8 }
+        });
+        let texel = |&[r, g, b, a]: &[u8; 4]| {
+            let [r, g, b] = [r, g, b].map(|code| roots[usize::from(code)]);
+            u32::from_le_bytes([r, g, b, a])
+        };
+        let mut texels: Vec<u32> = image.rgba.as_chunks::<4>().0.iter().map(texel).collect();
         let (mut width, mut height) = (image.width as usize, image.height as usize);
         let mut levels = vec![(0, width, height)];
-        let decode: Vec<f32> = (0..=255u8)
-            .map(|x| f32::from(x) / 255.0)
-            .map(|x| if srgb { linear_from_srgb(x) } else { x })
-            .collect();
-        // Fine enough that each of the 256 codes is met: the darkest steps of sRGB are 1/3295 apart.
-        let encode: Vec<u8> = (0..=8191u16)
-            .map(|x| f32::from(x) / 8191.0)
-            .map(|x| ((if srgb { srgb_from_linear(x) } else { x }) * 255.0).round() as u8)
-            .collect();
         while (width > 1 || height > 1) && levels.len() < LEVELS_MAX {
             let (from, from_width, from_height) = levels[levels.len() - 1];
             (width, height) = ((width / 2).max(1), (height / 2).max(1));
@@ -198,7 +233,7 @@ impl MipTexture {
                         texels[rows[1] + columns[0]],
                         texels[rows[1] + columns[1]],
                     ];
-                    texels.push(average(four, &decode, &encode));
+                    texels.push(average(four, srgb));
                 }
             }
         }
@@ -210,7 +245,7 @@ impl MipTexture {
             n_levels: levels.len(),
             width: image.width,
             height: image.height,
-            srgb,
+            squared: srgb,
             texels,
         }
     }
@@ -231,12 +266,17 @@ impl MipTexture {
         let (x, y) = (texel(s, sampled.wrap_u, self.width), texel(t, sampled.wrap_v, self.height));
         let rgba = self.texels[y * self.width as usize + x].to_le_bytes().map(|c| f32::from(c) / 255.0);
         let [r, g, b, a] = rgba;
-        if self.srgb { [linear_from_srgb(r), linear_from_srgb(g), linear_from_srgb(b), a] } else { rgba }
+        if self.squared { [r * r, g * g, b * b, a] } else { rgba }
     }
 }
 
+/// The code of linear light.
+fn coded(light: f32, squared: bool) -> u8 {
+    ((if squared { light.sqrt() } else { light }) * 255.0 + 0.5) as u8
+}
+
 /// The mean of four texels: colours in linear light and weighted by alpha, so that what is transparent does not bleed.
-fn average(four: [u32; 4], decode: &[f32], encode: &[u8]) -> u32 {
+fn average(four: [u32; 4], squared: bool) -> u32 {
     if four[0] == four[1] && four[0] == four[2] && four[0] == four[3] {
         return four[0];
     }
@@ -244,13 +284,16 @@ fn average(four: [u32; 4], decode: &[f32], encode: &[u8]) -> u32 {
     let alpha: u32 = four.iter().map(|t| u32::from(t[3])).sum();
     let mut out = [0; 4];
     for (channel, out) in out.iter_mut().take(3).enumerate() {
-        let value = |t: &[u8; 4]| decode[usize::from(t[channel])];
+        let value = |t: &[u8; 4]| {
+            let code = f32::from(t[channel]) / 255.0;
+            if squared { code * code } else { code }
+        };
         let mean = if alpha == 0 || alpha == 4 * 255 {
             four.iter().map(value).sum::<f32>() * 0.25
         } else {
             four.iter().map(|t| value(t) * f32::from(t[3])).sum::<f32>() / alpha as f32
         };
-        *out = encode[((mean * 8191.0 + 0.5) as usize).min(8191)];
+        *out = coded(mean, squared);
     }
     out[3] = ((alpha + 2) / 4) as u8;
     u32::from_le_bytes(out)
@@ -265,7 +308,7 @@ mod tests {
         let image = Image { width: 2, height: 1, rgba: vec![0, 0, 0, 255, 255, 255, 255, 255] };
         let srgb = MipTexture::build(&image, true);
         let linear = MipTexture::build(&image, false);
-        assert_eq!(srgb.texels[2].to_le_bytes(), [188, 188, 188, 255]);
+        assert_eq!(srgb.texels[2].to_le_bytes(), [180, 180, 180, 255]);
         assert_eq!(linear.texels[2].to_le_bytes(), [128, 128, 128, 255]);
         assert_eq!((srgb.n_levels, srgb.widths[1], srgb.offsets[1], srgb.offsets[63]), (2, 1, 2, 2));
     }

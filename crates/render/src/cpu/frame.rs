@@ -36,6 +36,8 @@ pub(super) struct Frame<'a> {
     pub(super) camera: Camera,
     /// Added to the level of detail of textures.
     pub(super) lod_bias: f32,
+    /// Textures blend levels of detail.
+    pub(super) smooth_textures: bool,
     pub(super) near: f32,
     pub(super) far: f32,
     /// By instance; stale for those that are not visible.
@@ -250,6 +252,7 @@ impl<'a> Frame<'a> {
             level,
             camera,
             lod_bias: detail.texture_bias,
+            smooth_textures: detail.full,
             near,
             far,
             placed: std::mem::take(&mut buffers.placed),

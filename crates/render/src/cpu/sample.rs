@@ -1,8 +1,12 @@
-//! Texture lookups, eight at a time: trilinear, with each wrap mode, decoded to linear light before filtering.
+//! Texture lookups, eight at a time, with each wrap mode, decoded to linear light before filtering.
+//!
+//! First a [`Place`] is found: which texels, with which weights. Textures of one material mostly share it. Then each
+//! texture's texels are decoded and summed up, two channels at a time, in 16-bit halves of each lane.
+//!
+//! Motion makes do with the nearest level and two by two texels of it; pictures at rest blend levels.
 
 use scene::Wrap;
 
-use crate::color::linear_decoded;
 use crate::simd::{Float, Int, Isa, vectorized};
 use crate::texture::{MipTexture, Sampled};
 
@@ -14,24 +18,50 @@ pub(super) struct Coordinates {
     pub(super) slopes: [[f32; 8]; 4],
 }
 
+/// The texels of eight pixels at one level, and their weights.
+#[derive(Debug, Clone, Copy, Default)]
+struct Taps {
+    /// Top left, top right, bottom left, bottom right.
+    at: [[i32; 8]; 4],
+    /// Fractions of 65536, in both halves; they add up to 65535.
+    weights: [[i32; 8]; 4],
+    /// Each right texel follows its left one in memory.
+    paired: bool,
+}
+
+/// Where in a texture eight pixels look.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Place {
+    fine: Taps,
+    coarse: Taps,
+    /// How much of the coarse level.
+    blend: [f32; 8],
+    blends: bool,
+    /// One texel each, top left of `fine`.
+    nearest: bool,
+}
+
 vectorized! {
-    /// Linear RGBA of `texture` for eight pixels; `lod_bias` is added to the level.
-    pub(super) fn sample(
+    /// Finds the place in `texture` of eight pixels; `lod_bias` is added to the level. Without `smooth` there is one
+    /// level to each pixel.
+    pub(super) fn locate(
         texture: &MipTexture,
         sampled: &Sampled,
         coordinates: &Coordinates,
         lod_bias: f32,
-        out: &mut [[f32; 8]; 4],
-    ) = sample_lanes;
+        smooth: bool,
+        out: &mut Place,
+    ) = locate_lanes;
 }
 
 #[inline(always)]
-fn sample_lanes<S: Isa>(
+fn locate_lanes<S: Isa>(
     texture: &MipTexture,
     sampled: &Sampled,
     coordinates: &Coordinates,
     lod_bias: f32,
-    out: &mut [[f32; 8]; 4],
+    smooth: bool,
+    out: &mut Place,
 ) {
     let k = S::F::splat;
     let m = &sampled.image_from_uv;
@@ -47,27 +77,90 @@ fn sample_lanes<S: Isa>(
     let most = (texture.n_levels - 1) as f32;
     let lod = log2.mul_add(k(0.5), k(lod_bias)).max(k(0.0)).min(k(most));
 
-    let mut rgba;
+    out.blends = false;
+    out.nearest = sampled.nearest;
     if sampled.nearest {
-        rgba = nearest::<S>(texture, lod.round_to_int(), s, t);
-    } else {
+        nearest::<S>(texture, lod.round_to_int(), s, t, &mut out.fine);
+    } else if smooth {
         let level = lod.trunc_to_int();
         // Only the middle half between two levels blends them: near a level it alone will do, at half the price.
         let near = ((lod - level.to_float()) * k(2.0) - k(0.5)).clamp01();
         let lod = level.to_float() + near;
         let level = lod.trunc_to_int();
         let blend = lod - level.to_float();
-        rgba = bilinear::<S>(texture, level, s, t, sampled);
+        bilinear::<S>(texture, level, s, t, sampled, &mut out.fine);
         if S::F::zero().lt(blend).signs() != 0 {
-            let coarse = bilinear::<S>(texture, level + S::I::splat(1), s, t, sampled);
-            for channel in 0..4 {
-                rgba[channel] = rgba[channel].mix(coarse[channel], blend);
-            }
+            out.blends = true;
+            blend.store(&mut out.blend);
+            bilinear::<S>(texture, level + S::I::splat(1), s, t, sampled, &mut out.coarse);
+        }
+    } else {
+        bilinear::<S>(texture, lod.round_to_int(), s, t, sampled, &mut out.fine);
+    }
+}
+
+/// Linear RGBA of `texture` at a place that was found in it or in a texture of the same size.
+#[inline(always)]
+pub(super) fn fetch<S: Isa>(texture: &MipTexture, place: &Place) -> [S::F; 4] {
+    if place.nearest {
+        let texel = S::I::gather(&texture.texels, S::I::load(&place.fine.at[0]));
+        return unpacked::<S>(decoded::<S>(texture.squared, texel), 1.0 / 65025.0);
+    }
+    let mut rgba = filtered::<S>(texture, &place.fine);
+    if place.blends {
+        let (coarse, blend) = (filtered::<S>(texture, &place.coarse), S::F::load(&place.blend));
+        for channel in 0..4 {
+            rgba[channel] = rgba[channel].mix(coarse[channel], blend);
         }
     }
-    for channel in 0..4 {
-        rgba[channel].store(&mut out[channel]);
+    rgba
+}
+
+#[inline(always)]
+fn filtered<S: Isa>(texture: &MipTexture, taps: &Taps) -> [S::F; 4] {
+    let texels = &texture.texels;
+    let mut at = [S::I::splat(0); 4];
+    if taps.paired {
+        (at[0], at[1]) = S::I::gather_pairs(texels, S::I::load(&taps.at[0]));
+        (at[2], at[3]) = S::I::gather_pairs(texels, S::I::load(&taps.at[2]));
+    } else {
+        for n in 0..4 {
+            at[n] = S::I::gather(texels, S::I::load(&taps.at[n]));
+        }
     }
+    let mut sums = [S::I::splat(0); 2];
+    for n in 0..4 {
+        let [red_blue, green_alpha] = decoded::<S>(texture.squared, at[n]);
+        let weight = S::I::load(&taps.weights[n]);
+        sums[0] = sums[0] + red_blue.mul_halves_high(weight);
+        sums[1] = sums[1] + green_alpha.mul_halves_high(weight);
+    }
+    // Rounding down four times, 65020 to 65024 stand for 1.
+    unpacked::<S>(sums, 1.0 / 65022.0)
+}
+
+/// Red and blue, green and alpha, in halves from 0 to 65025: squares, or what is no root scaled to the same range.
+#[inline(always)]
+fn decoded<S: Isa>(squared: bool, texel: S::I) -> [S::I; 2] {
+    let whole = S::I::splat(0x00ff_00ff);
+    let (red_blue, green_alpha) = (texel & whole, texel.shr::<8>() & whole);
+    let (by, and_by) = if squared {
+        (red_blue, green_alpha & S::I::splat(0xff) | S::I::splat(0x00ff_0000))
+    } else {
+        (whole, whole)
+    };
+    [red_blue.mul_halves_low(by), green_alpha.mul_halves_low(and_by)]
+}
+
+#[inline(always)]
+fn unpacked<S: Isa>([red_blue, green_alpha]: [S::I; 2], unit: f32) -> [S::F; 4] {
+    let (half, unit) = (S::I::splat(0xffff), S::F::splat(unit));
+    [
+        (red_blue & half).to_float() * unit,
+        (green_alpha & half).to_float() * unit,
+        red_blue.shr::<16>().to_float() * unit,
+        green_alpha.shr::<16>().to_float() * unit,
+    ]
 }
 
 /// Square of how many texels of the full image a pixel spans, at least a tiny number.
@@ -102,48 +195,39 @@ fn wrapped<S: Isa>(x: S::F, wrap: Wrap) -> S::F {
 }
 
 #[inline(always)]
-fn nearest<S: Isa>(texture: &MipTexture, level: S::I, s: S::F, t: S::F) -> [S::F; 4] {
+fn nearest<S: Isa>(texture: &MipTexture, level: S::I, s: S::F, t: S::F, out: &mut Taps) {
     let size = Size::<S>::of(texture, level);
     let one = S::I::splat(1);
     let x = (s * size.width.to_float()).trunc_to_int().min(size.width - one);
     let y = (t * size.height.to_float()).trunc_to_int().min(size.height - one);
-    let texel = S::I::gather(&texture.texels, size.offset + y * size.width + x);
-    unpacked::<S>(texture.srgb, texel)
+    (size.offset + y * size.width + x).store(&mut out.at[0]);
 }
 
 #[inline(always)]
-fn bilinear<S: Isa>(texture: &MipTexture, level: S::I, s: S::F, t: S::F, sampled: &Sampled) -> [S::F; 4] {
+fn bilinear<S: Isa>(texture: &MipTexture, level: S::I, s: S::F, t: S::F, sampled: &Sampled, out: &mut Taps) {
     let size = Size::<S>::of(texture, level);
     let (x0, x1, fx) = neighbours::<S>(s, size.width, sampled.wrap_u);
     let (y0, y1, fy) = neighbours::<S>(t, size.height, sampled.wrap_v);
     let (row0, row1) = (size.offset + y0 * size.width, size.offset + y1 * size.width);
     // Neighbours in a row are neighbours in memory, but for those across an edge.
-    let across = x1.eq(x0 + S::I::splat(1)).signs() != 0xff;
-    let (a, b, c, d) = if across {
-        let texels = &texture.texels;
-        (
-            S::I::gather(texels, row0 + x0),
-            S::I::gather(texels, row0 + x1),
-            S::I::gather(texels, row1 + x0),
-            S::I::gather(texels, row1 + x1),
-        )
-    } else {
-        let (a, b) = S::I::gather_pairs(&texture.texels, row0 + x0);
-        let (c, d) = S::I::gather_pairs(&texture.texels, row1 + x0);
-        (a, b, c, d)
-    };
-    let (a, b) = (unpacked::<S>(texture.srgb, a), unpacked::<S>(texture.srgb, b));
-    let (c, d) = (unpacked::<S>(texture.srgb, c), unpacked::<S>(texture.srgb, d));
-    let mut out = a;
-    for channel in 0..4 {
-        out[channel] = a[channel].mix(b[channel], fx).mix(c[channel].mix(d[channel], fx), fy);
+    out.paired = x1.eq(x0 + S::I::splat(1)).signs() == 0xff;
+    (row0 + x0).store(&mut out.at[0]);
+    (row1 + x0).store(&mut out.at[2]);
+    if !out.paired {
+        (row0 + x1).store(&mut out.at[1]);
+        (row1 + x1).store(&mut out.at[3]);
     }
-    out
+    let both = fx * fy;
+    let (right, below) = (fx.shl::<8>() - both, fy.shl::<8>() - both);
+    let left = S::I::splat(65535) - right - below - both;
+    for (n, weight) in [left, right, below, both].into_iter().enumerate() {
+        (weight | weight.shl::<16>()).store(&mut out.weights[n]);
+    }
 }
 
-/// The two texels on either side along an axis, and how far the place is from the first to the second.
+/// The two texels on either side along an axis, and how far the place is from the first to the second, of 256.
 #[inline(always)]
-fn neighbours<S: Isa>(x: S::F, size: S::I, wrap: Wrap) -> (S::I, S::I, S::F) {
+fn neighbours<S: Isa>(x: S::F, size: S::I, wrap: Wrap) -> (S::I, S::I, S::I) {
     let (zero, one) = (S::I::splat(0), S::I::splat(1));
     let place = x.mul_add(size.to_float(), S::F::splat(-0.5));
     let floor = place.floor();
@@ -154,7 +238,8 @@ fn neighbours<S: Isa>(x: S::F, size: S::I, wrap: Wrap) -> (S::I, S::I, S::F) {
     } else {
         (first, second)
     };
-    (first.max(zero).min(last), second.max(zero).min(last), place - floor)
+    let part = ((place - floor) * S::F::splat(256.0)).trunc_to_int();
+    (first.max(zero).min(last), second.max(zero).min(last), part.min(S::I::splat(255)))
 }
 
 struct Size<S: Isa> {
@@ -185,19 +270,15 @@ impl<S: Isa> Size<S> {
     }
 }
 
+#[cfg(test)]
+vectorized! {
+    fn fetch_stored(texture: &MipTexture, place: &Place) -> [[f32; 8]; 4] = fetch_lanes;
+}
+
+#[cfg(test)]
 #[inline(always)]
-fn unpacked<S: Isa>(srgb: bool, packed: S::I) -> [S::F; 4] {
-    let byte = S::I::splat(255);
-    let unit = S::F::splat(1.0 / 255.0);
-    let r = (packed & byte).to_float() * unit;
-    let g = (packed.shr::<8>() & byte).to_float() * unit;
-    let b = (packed.shr::<16>() & byte).to_float() * unit;
-    let a = packed.shr::<24>().to_float() * unit;
-    if srgb {
-        [linear_decoded::<S>(r), linear_decoded::<S>(g), linear_decoded::<S>(b), a]
-    } else {
-        [r, g, b, a]
-    }
+fn fetch_lanes<S: Isa>(texture: &MipTexture, place: &Place) -> [[f32; 8]; 4] {
+    fetch::<S>(texture, place).map(Float::array)
 }
 
 #[cfg(test)]
@@ -233,7 +314,12 @@ mod tests {
     fn a_ramp_stays_a_ramp_at_each_level() {
         let set = ramp(512);
         let sampled = set.materials[0].metallic_roughness_texture.unwrap();
-        for level in [Level::detect(), Level::Portable] {
+        for (level, smooth) in [
+            (Level::detect(), true),
+            (Level::detect(), false),
+            (Level::Portable, true),
+            (Level::Portable, false),
+        ] {
             for texels_per_pixel in [0.1, 0.9, 1.05, 1.3, 1.9, 2.5, 4.2, 7.0] {
                 let step = texels_per_pixel / 512.0;
                 let mut coordinates = Coordinates::default();
@@ -243,8 +329,9 @@ mod tests {
                     coordinates.slopes[0][lane] = step;
                     coordinates.slopes[3][lane] = step;
                 }
-                let mut out = [[0.0; 8]; 4];
-                sample(level, &set.textures[0], &sampled, &coordinates, 0.0, &mut out);
+                let mut place = Place::default();
+                locate(level, &set.textures[0], &sampled, &coordinates, 0.0, smooth, &mut place);
+                let out = fetch_stored(level, &set.textures[0], &place);
                 for lane in 0..8 {
                     for channel in 0..2 {
                         let (want, got) = (coordinates.uv[channel][lane], out[channel][lane]);

@@ -11,7 +11,7 @@
 use scene::math::Vec3;
 
 use super::frame::{Frame, Id, NOTHING, Placed};
-use super::sample::{Coordinates, sample};
+use super::sample::{Coordinates, Place, fetch, locate};
 use crate::clusters::Vertex;
 use crate::color::tone_mapped;
 use crate::light::{Environment, LEVELS};
@@ -380,8 +380,8 @@ fn shade_alpha_lanes<S: Isa>(
     while left != 0 {
         let group = Group::next(frame, ids, left);
         let surface = Surface::<S>::of(&group, x, y);
-        let uvs = surface.texture_coordinates(&group);
-        let [_, _, _, alpha] = base_color::<S>(frame, &group, &surface, &uvs);
+        let mut lookups = Lookups::new(frame, surface.texture_coordinates(&group));
+        let [_, _, _, alpha] = base_color::<S>(&group, &surface, &mut lookups);
         let before = S::F::load(out);
         S::F::select(mask::<S>(group.lanes), alpha, before).store(out);
         left &= !group.lanes;
@@ -396,28 +396,43 @@ fn mask<S: Isa>(bits: u32) -> S::I {
     (S::I::splat(bits as i32) & bit).eq(bit)
 }
 
-#[inline(always)]
-fn lookup<S: Isa>(frame: &Frame<'_>, sampled: &Sampled, uvs: &[Coordinates; 2]) -> [S::F; 4] {
-    let texture = &frame.scene.textures[sampled.texture as usize];
-    let mut out = [[0.0; 8]; 4];
-    let uv = &uvs[usize::from(sampled.second_uv)];
-    sample(frame.level, texture, sampled, uv, frame.lod_bias, &mut out);
-    [S::F::load(&out[0]), S::F::load(&out[1]), S::F::load(&out[2]), S::F::load(&out[3])]
+/// A group's texture coordinates, first and second, and the place that was looked up last.
+struct Lookups<'a> {
+    frame: &'a Frame<'a>,
+    uvs: [Coordinates; 2],
+    place: Place,
+    /// Of [`Sampled::place`].
+    number: Option<u8>,
+}
+
+impl<'a> Lookups<'a> {
+    #[inline(always)]
+    fn new(frame: &'a Frame<'a>, uvs: [Coordinates; 2]) -> Self {
+        Self { frame, uvs, place: Place::default(), number: None }
+    }
+
+    /// Linear RGBA.
+    #[inline(always)]
+    fn of<S: Isa>(&mut self, sampled: &Sampled) -> [S::F; 4] {
+        let texture = &self.frame.scene.textures[sampled.texture as usize];
+        if self.number != Some(sampled.place) {
+            let Frame { level, lod_bias, smooth_textures, .. } = *self.frame;
+            let uv = &self.uvs[usize::from(sampled.second_uv)];
+            locate(level, texture, sampled, uv, lod_bias, smooth_textures, &mut self.place);
+            self.number = Some(sampled.place);
+        }
+        fetch::<S>(texture, &self.place)
+    }
 }
 
 #[inline(always)]
-fn base_color<S: Isa>(
-    frame: &Frame<'_>,
-    group: &Group<'_>,
-    surface: &Surface<S>,
-    uvs: &[Coordinates; 2],
-) -> [S::F; 4] {
+fn base_color<S: Isa>(group: &Group<'_>, surface: &Surface<S>, lookups: &mut Lookups<'_>) -> [S::F; 4] {
     let mut color = surface.color();
     for channel in 0..4 {
         color[channel] = color[channel] * S::F::splat(group.material.base_color[channel]);
     }
     if let Some(sampled) = &group.material.base_color_texture {
-        let texel = lookup::<S>(frame, sampled, uvs);
+        let texel = lookups.of::<S>(sampled);
         for channel in 0..4 {
             color[channel] = color[channel] * texel[channel];
         }
@@ -432,7 +447,8 @@ fn shade_group<S: Isa>(frame: &Frame<'_>, group: &Group<'_>, x: S::F, y: S::F) -
     let surface = Surface::<S>::of(group, x, y);
     let uvs =
         if material.is_textured() { surface.texture_coordinates(group) } else { [Coordinates::default(); 2] };
-    let [red, green, blue, alpha] = base_color::<S>(frame, group, &surface, &uvs);
+    let mut lookups = Lookups::new(frame, uvs);
+    let [red, green, blue, alpha] = base_color::<S>(group, &surface, &mut lookups);
     let base = [red, green, blue];
     if material.unlit {
         return [red, green, blue, alpha];
@@ -451,22 +467,26 @@ fn shade_group<S: Isa>(frame: &Frame<'_>, group: &Group<'_>, x: S::F, y: S::F) -
     }
     let smooth_normal = normal;
     if let Some(sampled) = &material.normal_texture {
-        normal = bumped::<S>(frame, group, &surface, sampled, &uvs, normal, flip);
+        normal = bumped::<S>(group, &surface, sampled, &mut lookups, normal, flip);
     }
 
     let mut metallic = k(material.metallic);
     let mut roughness = k(material.roughness);
+    let mut occlusion = k(1.0);
+    let strength = k(material.occlusion_strength);
     if let Some(sampled) = &material.metallic_roughness_texture {
-        let texel = lookup::<S>(frame, sampled, &uvs);
+        let texel = lookups.of::<S>(sampled);
         roughness = roughness * texel[1];
         metallic = metallic * texel[2];
+        if material.occlusion_is_red {
+            occlusion = strength.mul_add(texel[0] - k(1.0), k(1.0));
+        }
     }
     let roughness = roughness.max(k(ROUGHNESS_MIN)).min(k(1.0));
-    let mut occlusion = k(1.0);
-    if let Some(sampled) = &material.occlusion_texture {
-        // The usual case of one image for both is not looked up twice.
-        let texel = lookup::<S>(frame, sampled, &uvs);
-        occlusion = k(material.occlusion_strength).mul_add(texel[0] - k(1.0), k(1.0));
+    if let Some(sampled) = &material.occlusion_texture
+        && !material.occlusion_is_red
+    {
+        occlusion = strength.mul_add(lookups.of::<S>(sampled)[0] - k(1.0), k(1.0));
     }
 
     let facing = dot::<S>(normal, to_eye).max(k(0.02));
@@ -491,7 +511,7 @@ fn shade_group<S: Isa>(frame: &Frame<'_>, group: &Group<'_>, x: S::F, y: S::F) -
         let [r, g, b] = material.emissive;
         let mut emissive = [k(r), k(g), k(b)];
         if let Some(sampled) = &material.emissive_texture {
-            let texel = lookup::<S>(frame, sampled, &uvs);
+            let texel = lookups.of::<S>(sampled);
             for channel in 0..3 {
                 emissive[channel] = emissive[channel] * texel[channel];
             }
@@ -507,16 +527,15 @@ fn shade_group<S: Isa>(frame: &Frame<'_>, group: &Group<'_>, x: S::F, y: S::F) -
 /// The normal of a normal map.
 #[inline(always)]
 fn bumped<S: Isa>(
-    frame: &Frame<'_>,
     group: &Group<'_>,
     surface: &Surface<S>,
     sampled: &Sampled,
-    uvs: &[Coordinates; 2],
+    lookups: &mut Lookups<'_>,
     normal: V3<S>,
     flip: S::F,
 ) -> V3<S> {
     let k = S::F::splat;
-    let texel = lookup::<S>(frame, sampled, uvs);
+    let texel = lookups.of::<S>(sampled);
     let scale = k(group.material.normal_scale);
     let bx = texel[0].mul_add(k(2.0), k(-1.0)) * scale;
     let by = texel[1].mul_add(k(2.0), k(-1.0)) * scale;

@@ -197,6 +197,14 @@ impl Int for I8 {
         Self(op!(_mm256_srai_epi32::<N>(self.0)))
     }
     #[inline(always)]
+    fn mul_halves_low(self, b: Self) -> Self {
+        Self(op!(_mm256_mullo_epi16(self.0, b.0)))
+    }
+    #[inline(always)]
+    fn mul_halves_high(self, b: Self) -> Self {
+        Self(op!(_mm256_mulhi_epu16(self.0, b.0)))
+    }
+    #[inline(always)]
     fn min(self, b: Self) -> Self {
         Self(op!(_mm256_min_epi32(self.0, b.0)))
     }

@@ -159,6 +159,10 @@ pub(crate) trait Int:
     fn shr<const N: i32>(self) -> Self;
     /// Fills with the sign.
     fn sar<const N: i32>(self) -> Self;
+    /// Products of the unsigned 16-bit halves, low 16 bits of each.
+    fn mul_halves_low(self, b: Self) -> Self;
+    /// Products of the unsigned 16-bit halves, high 16 bits of each.
+    fn mul_halves_high(self, b: Self) -> Self;
     fn min(self, b: Self) -> Self;
     fn max(self, b: Self) -> Self;
     fn eq(self, b: Self) -> Self;
@@ -223,6 +227,8 @@ mod tests {
             i.shl::<3>(),
             i.shr::<3>(),
             i.sar::<3>(),
+            i.mul_halves_low(j),
+            i.mul_halves_high(j),
             Int::min(i, j),
             Int::max(i, j),
             i.eq(i & S::I::splat(0x00ff_ffff)),

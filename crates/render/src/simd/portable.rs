@@ -141,6 +141,13 @@ impl Float for F8 {
     }
 }
 
+/// `of` the product of the low halves and that of the high halves.
+#[inline(always)]
+fn halves(a: i32, b: i32, of: impl Fn(u32) -> u32) -> i32 {
+    let (a, b) = (a as u32, b as u32);
+    (of((a & 0xffff) * (b & 0xffff)) | of((a >> 16) * (b >> 16)) << 16) as i32
+}
+
 impl Int for I8 {
     type F = F8;
     #[inline(always)]
@@ -182,6 +189,14 @@ impl Int for I8 {
     #[inline(always)]
     fn sar<const N: i32>(self) -> Self {
         each!(I8, |i| self.0[i] >> N)
+    }
+    #[inline(always)]
+    fn mul_halves_low(self, b: Self) -> Self {
+        each!(I8, |i| halves(self.0[i], b.0[i], |product| product & 0xffff))
+    }
+    #[inline(always)]
+    fn mul_halves_high(self, b: Self) -> Self {
+        each!(I8, |i| halves(self.0[i], b.0[i], |product| product >> 16))
     }
     #[inline(always)]
     fn min(self, b: Self) -> Self {
