@@ -15,6 +15,7 @@ mod engine;
 mod files;
 mod http;
 mod link;
+mod metrics;
 mod openapi;
 pub mod provision;
 mod rate;

@@ -29,6 +29,7 @@ use crate::http::cors::{Origin, Origins};
 use crate::http::listen::{self, SESSION_PORTS, bind_session_port};
 use crate::http::rates::Rates;
 use crate::http::{App, Entrance, Place};
+use crate::metrics::Metrics;
 use crate::provision::{Local, Provisioner};
 use crate::rate::RateLimit;
 use crate::store::{Account, Store, StoreError};
@@ -252,8 +253,16 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let provisioner =
         config.provisioner.clone().unwrap_or_else(|| Arc::new(Local::new(config.host_command.clone())));
     let view = Arc::new(View::default());
-    let (engine, news) =
-        Engine::restore(store.clone(), Arc::clone(&clock), provisioner, Arc::clone(&view), limits).await?;
+    let metrics = Arc::new(Metrics::default());
+    let (engine, news) = Engine::restore(
+        store.clone(),
+        Arc::clone(&clock),
+        provisioner,
+        Arc::clone(&view),
+        Arc::clone(&metrics),
+        limits,
+    )
+    .await?;
     let (events, inlet) = mpsc::channel(EVENTS_MAX);
     let mut deciding = JoinSet::new();
     deciding.spawn(engine.run(inlet, news));
@@ -272,6 +281,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         },
         strangers: App::strangers(),
         rates: Rates::new(config.rate_limit),
+        metrics,
         origins: Origins::new(config.cors_origins.clone()),
     });
     let (shutdown, ending) = watch::channel(false);

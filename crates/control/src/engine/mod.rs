@@ -19,14 +19,15 @@ use std::time::Duration;
 
 use protocol::HostId;
 use protocol::link::{EndReason, ToHost};
-use protocol::rest::{Error, SessionSize};
+use protocol::rest::{Error, SessionSize, SessionStatus};
 use session::{Denied, Effect, Input, Minutes, Session, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{Clock, creation_time};
-use crate::engine::hosts::Host;
+use crate::engine::hosts::{Host, Role};
 use crate::engine::view::{Key, Shown, View};
 use crate::link::{Hello, HostNews, Link, Welcomed};
+use crate::metrics::{Census, Metrics};
 use crate::provision::{News, NewsSender, Provisioner};
 use crate::secrets::SecretHash;
 use crate::store::{Store, StoreError, StoredHost, StoredSession};
@@ -105,6 +106,10 @@ pub(crate) enum Event {
         host: HostId,
         number: u64,
     },
+    /// How many of what there are now.
+    Count {
+        reply: oneshot::Sender<Census>,
+    },
     /// End everything; answered when the last host is gone.
     Shutdown {
         reply: oneshot::Sender<()>,
@@ -131,6 +136,8 @@ struct Live {
     size: SessionSize,
     requested: Minutes,
     model: Option<String>,
+    /// Unless it is from an earlier process.
+    created_at: Option<Timestamp>,
     life: Session,
     host: Option<HostId>,
     /// Its alarm, as it stands in [`Engine::alarms`].
@@ -169,6 +176,7 @@ pub(crate) struct Engine {
     clock: Arc<dyn Clock>,
     provisioner: Arc<dyn Provisioner>,
     view: Arc<View>,
+    metrics: Arc<Metrics>,
     limits: Limits,
     news: NewsSender,
 
@@ -196,6 +204,7 @@ impl Engine {
         clock: Arc<dyn Clock>,
         provisioner: Arc<dyn Provisioner>,
         view: Arc<View>,
+        metrics: Arc<Metrics>,
         limits: Limits,
     ) -> Result<(Self, mpsc::UnboundedReceiver<News>), StoreError> {
         let (news, inlet) = mpsc::unbounded_channel();
@@ -207,6 +216,7 @@ impl Engine {
             clock,
             provisioner,
             view,
+            metrics,
             news: NewsSender(news),
             sessions: HashMap::new(),
             hosts: HashMap::new(),
@@ -241,6 +251,7 @@ impl Engine {
             size: stored.size,
             requested: stored.requested,
             model: stored.model,
+            created_at: None,
             life,
             host: stored.host.map(|host| host.id),
             wake_at: None,
@@ -313,6 +324,9 @@ impl Engine {
             Event::LinkUp { hello, link, reply } => self.link_up(now, hello, link, reply),
             Event::FromHost { host, number, message } => self.host_says(now, host, number, message),
             Event::LinkDown { host, number } => self.link_down(now, host, number),
+            Event::Count { reply } => {
+                let _nobody_waits = reply.send(self.census()).is_err();
+            }
             Event::Shutdown { reply } => {
                 self.shutting_down = true;
                 self.shutdown = Some(reply);
@@ -349,10 +363,12 @@ impl Engine {
             size: wish.size,
             requested: wish.lease,
             model: wish.model,
+            created_at: Some(now),
             life: Session::new(now, wish.lease),
             host: None,
             wake_at: None,
         };
+        self.metrics.count_created();
         // As the client is to see it: Starting, whatever happens in this batch.
         let shown = live.show(&key, None);
         self.sessions.insert(key.clone(), live);
@@ -418,6 +434,11 @@ impl Engine {
                 Effect::Publish(status) => {
                     tracing::info!(account = %key.0, session = %key.1, status = status.as_str(), "session");
                     self.dirty.insert(key.clone());
+                    self.metrics.count_ended(status);
+                    let created_at = self.sessions.get(key).and_then(|live| live.created_at);
+                    if let Some(created_at) = created_at.filter(|_| status == SessionStatus::Ready) {
+                        self.metrics.count_start(now.since(created_at));
+                    }
                 }
             }
         }
@@ -521,6 +542,28 @@ impl Engine {
             let answer = if committed { done } else { Err(Refused::Unavailable) };
             let _client_gone = reply.send(answer).is_err();
         })));
+    }
+
+    fn census(&self) -> Census {
+        let mut census = Census::default();
+        #[expect(clippy::iter_over_hash_type, reason = "counting has no order")]
+        for live in self.sessions.values() {
+            match live.life.status() {
+                SessionStatus::Starting => census.n_sessions_starting += 1,
+                SessionStatus::Ready => census.n_sessions_ready += 1,
+                SessionStatus::Stopped | SessionStatus::Expired | SessionStatus::Error => {}
+            }
+        }
+        #[expect(clippy::iter_over_hash_type, reason = "counting has no order")]
+        for host in self.hosts.values() {
+            match host.role {
+                Role::Starting => census.n_hosts_starting += 1,
+                Role::Warm => census.n_hosts_warm += 1,
+                Role::Serving(_) => census.n_hosts_serving += 1,
+                Role::Ending => census.n_hosts_ending += 1,
+            }
+        }
+        census
     }
 
     fn row(&self, key: &Key) -> Option<StoredSession> {

@@ -113,7 +113,9 @@ impl Origins {
 fn is_for_pages(route: Option<Route<'_>>) -> bool {
     match route {
         None | Some(Route::Token { .. } | Route::Rendering { .. } | Route::Jwks) => true,
-        Some(Route::Root | Route::Health | Route::Link | Route::Viewer(_)) => false,
+        Some(
+            Route::Root | Route::Health | Route::Readiness | Route::Metrics | Route::Link | Route::Viewer(_),
+        ) => false,
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod conversions;
 pub(crate) mod cors;
 mod errors;
 pub(crate) mod listen;
+mod operations;
 mod query;
 pub(crate) mod rates;
 mod route;
@@ -36,6 +37,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::clock::Clock;
 use crate::engine::Event;
 use crate::engine::view::View;
+use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::tokens::{Identity, Role, Tokens};
 use answer::{Answer, empty, text};
@@ -66,6 +68,7 @@ pub(crate) struct App {
     pub(crate) strangers: Semaphore,
     pub(crate) rates: Rates,
     pub(crate) origins: Origins,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl App {
@@ -102,6 +105,7 @@ pub(crate) async fn serve(app: Arc<App>, entrance: Entrance, request: Request<Bo
         Some(preflight) => preflight,
         None => answer(&app, &entrance, route, &mut parts, body).await,
     };
+    app.metrics.count_answer(operations::area(route), answer.status());
     app.origins.mark(route, &parts.headers, &mut answer);
     let headers = answer.headers_mut();
     headers.insert("MS-CV", correlation_vector());
@@ -134,6 +138,8 @@ async fn answer(
             response
         }
         Some(Route::Health) => text(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"),
+        Some(Route::Readiness) => operations::ready(app).await,
+        Some(Route::Metrics) => operations::metrics(app, entrance).await,
         Some(Route::Jwks) => text(StatusCode::OK, "application/json; charset=utf-8", app.tokens.jwks()),
         Some(Route::Viewer(file)) => viewer::serve(file, parts),
         Some(Route::Link) => link(Arc::clone(app), parts).await,

@@ -8,6 +8,8 @@ pub(super) enum Route<'a> {
     /// Leads to the viewer.
     Root,
     Health,
+    Readiness,
+    Metrics,
     Jwks,
     Link,
     /// A file of the viewer; empty for the page itself.
@@ -52,7 +54,9 @@ impl Route<'_> {
     /// The methods that the address takes.
     pub(super) fn methods(self) -> &'static [Method] {
         match self {
-            Self::Root | Self::Health | Self::Jwks | Self::Viewer(_) => &[Method::GET, Method::HEAD],
+            Self::Root | Self::Health | Self::Readiness | Self::Metrics | Self::Jwks | Self::Viewer(_) => {
+                &[Method::GET, Method::HEAD]
+            }
             Self::Link | Self::Token { .. } => &[Method::GET],
             Self::Rendering { what, .. } => match what {
                 Rendering::Sessions | Rendering::Conversions | Rendering::Still { .. } => &[Method::GET],
@@ -71,6 +75,8 @@ pub(super) fn parse(path: &str) -> Option<Route<'_>> {
     match path {
         "" | "viewer" => return Some(Route::Root),
         "healthz" => return Some(Route::Health),
+        "readyz" => return Some(Route::Readiness),
+        "metrics" => return Some(Route::Metrics),
         ".well-known/jwks.json" => return Some(Route::Jwks),
         "internal/link" => return Some(Route::Link),
         _ => {}

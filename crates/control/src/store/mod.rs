@@ -120,6 +120,11 @@ impl Store {
         self.pool.close().await;
     }
 
+    /// Whether the database can be read.
+    pub(crate) async fn answers(&self) -> bool {
+        sqlx::query("SELECT 1 FROM accounts LIMIT 1").fetch_optional(&self.pool).await.is_ok()
+    }
+
     async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         // A transaction that reads first and writes later can fail half-way; an IMMEDIATE one waits its turn.
         Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)

@@ -35,6 +35,8 @@ async fn tour(world: &World) -> Vec<(&'static str, crate::world::Answer)> {
         ("200 viewer", world.send("GET", "/viewer/", &[], "").await),
         ("404 viewer", world.send("GET", "/viewer/nothing.js", &[], "").await),
         ("200 healthz", world.send("GET", "/healthz", &[], "").await),
+        ("200 readyz", world.send("GET", "/readyz", &[], "").await),
+        ("200 metrics", world.send("GET", "/metrics", &[], "").await),
         ("200 jwks", world.send("GET", "/.well-known/jwks.json", &[], "").await),
     ]
 }

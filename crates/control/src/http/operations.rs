@@ -1,0 +1,64 @@
+//! For those who run the service: is it there, can it work, what has it done.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::answer::{Answer, text};
+use super::errors::ApiError;
+use super::route::{Rendering, Route};
+use super::{App, Entrance};
+use crate::engine::Event;
+use crate::metrics::{Area, Census};
+
+/// How long the engine and the store may take to answer; they take milliseconds.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Whether it can do its work: the engine decides and the store answers.
+pub(super) async fn ready(app: &App) -> Answer {
+    let works = async { census(app).await.is_some() && app.store.answers().await };
+    if timeout(PATIENCE, works).await == Ok(true) {
+        text(StatusCode::OK, "text/plain; charset=utf-8", "ready\n")
+    } else {
+        text(StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", "not ready\n")
+    }
+}
+
+/// Numbers about all accounts, so only for who is on this machine.
+pub(super) async fn metrics(app: &App, entrance: &Entrance) -> Answer {
+    if entrance.scheme != "http" || !entrance.peer.to_canonical().is_loopback() {
+        return ApiError::not_found("There is nothing at this address.").into();
+    }
+    match timeout(PATIENCE, census(app)).await {
+        Ok(Some(census)) => {
+            text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", app.metrics.text(&census))
+        }
+        Ok(None) | Err(_) => ApiError::unavailable().into(),
+    }
+}
+
+async fn census(app: &App) -> Option<Census> {
+    let (reply, census) = oneshot::channel();
+    app.engine.send(Event::Count { reply }).await.ok()?;
+    census.await.ok()
+}
+
+/// Under what an answer is counted.
+pub(super) fn area(route: Option<Route<'_>>) -> Area {
+    match route {
+        Some(Route::Rendering { what, .. }) => match what {
+            Rendering::Sessions | Rendering::Session { .. } | Rendering::Stop { .. } => Area::Sessions,
+            Rendering::Connections { .. } | Rendering::Connection { .. } | Rendering::Still { .. } => {
+                Area::Connections
+            }
+            Rendering::Conversions | Rendering::Conversion { .. } => Area::Conversions,
+        },
+        Some(Route::Token { .. }) => Area::Tokens,
+        Some(Route::Viewer(_) | Route::Root) => Area::Viewer,
+        None | Some(Route::Health | Route::Readiness | Route::Metrics | Route::Jwks | Route::Link) => {
+            Area::Other
+        }
+    }
+}
