@@ -17,9 +17,10 @@ use std::sync::OnceLock;
 use scene::math::Vec3;
 
 /// Roughness levels: level n holds perceptual roughness n / (LEVELS - 1).
-pub(crate) const LEVELS: usize = 7;
-/// Edge of each level's map without its border.
-const EDGES: [usize; LEVELS] = [256, 96, 64, 48, 32, 32, 32];
+pub(crate) const LEVELS: usize = 13;
+/// Edge of each level's map without its border. Every other level is the mean of its neighbours: so close together that
+/// the nearest one will do in motion.
+const EDGES: [usize; LEVELS] = [256, 160, 96, 80, 64, 64, 48, 48, 32, 32, 32, 32, 32];
 /// Directions per texel of a rough level. So few leave no visible noise, as the samples come from ever blurrier copies.
 const SAMPLES: u32 = 64;
 
@@ -51,20 +52,21 @@ impl Environment {
             chain.push(chain[chain.len() - 1].halved());
         }
         let irradiance = irradiance(&chain[2]);
+        let mut maps: Vec<Map> = Vec::new();
+        for level in (2..LEVELS).step_by(2) {
+            let roughness = level as f32 / (LEVELS - 1) as f32;
+            let lobe = Lobe::new(roughness, chain[0].edge, chain.len());
+            let map = Map::new(EDGES[level], &|n| lobe.filtered(n, &chain));
+            let finer = maps.last().unwrap_or(&chain[0]);
+            maps.push(Map::new(EDGES[level - 1], &|n| (finer.toward(n) + map.toward(n)) * 0.5));
+            maps.push(map);
+        }
         let mut reflections = Vec::new();
         let mut offsets = [0; 64];
         let mut edges = [0.0; 64];
-        for level in 0..LEVELS {
-            let at = level;
-            offsets[at] = reflections.len() as i32;
-            edges[at] = EDGES[level] as f32;
-            if level == 0 {
-                chain[0].pack_into(&mut reflections);
-            } else {
-                let roughness = level as f32 / (LEVELS - 1) as f32;
-                let lobe = Lobe::new(roughness, chain[0].edge, chain.len());
-                Map::new(EDGES[level], &|n| lobe.filtered(n, &chain)).pack_into(&mut reflections);
-            }
+        for (level, map) in std::iter::once(&chain[0]).chain(&maps).enumerate() {
+            (offsets[level], edges[level]) = (reflections.len() as i32, map.edge as f32);
+            map.pack_into(&mut reflections);
         }
         for at in LEVELS..64 {
             (offsets[at], edges[at]) = (offsets[LEVELS - 1], edges[LEVELS - 1]);

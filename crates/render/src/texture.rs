@@ -32,6 +32,9 @@ pub(crate) struct ShadedMaterial {
     pub(crate) alpha_mode: AlphaMode,
     pub(crate) double_sided: bool,
     pub(crate) unlit: bool,
+    /// By the first texture coordinates, the second or both.
+    pub(crate) is_textured: bool,
+    pub(crate) uses_uv1: bool,
 }
 
 /// A texture as a material samples it.
@@ -58,19 +61,7 @@ impl Sampled {
 }
 
 impl ShadedMaterial {
-    fn samples(&self) -> impl Iterator<Item = &Sampled> {
-        [
-            &self.base_color_texture,
-            &self.metallic_roughness_texture,
-            &self.normal_texture,
-            &self.occlusion_texture,
-            &self.emissive_texture,
-        ]
-        .into_iter()
-        .flatten()
-    }
-
-    /// Finds out which textures share places, and whether occlusion needs a texture of its own.
+    /// Finds out what is used, which textures share places, and whether occlusion needs a texture of its own.
     fn share(&mut self, textures: &[MipTexture]) {
         let mut before: Vec<Sampled> = Vec::new();
         let mut place = |sampled: &mut Option<Sampled>| {
@@ -87,15 +78,8 @@ impl ShadedMaterial {
         place(&mut self.emissive_texture);
         self.occlusion_is_red =
             self.occlusion_texture.is_some() && self.occlusion_texture == self.metallic_roughness_texture;
-    }
-
-    pub(crate) fn uses_uv1(&self) -> bool {
-        self.samples().any(|s| s.second_uv)
-    }
-
-    /// Of the first texture coordinates, the second or both.
-    pub(crate) fn is_textured(&self) -> bool {
-        self.samples().next().is_some()
+        self.is_textured = !before.is_empty();
+        self.uses_uv1 = before.iter().any(|s| s.second_uv);
     }
 }
 
@@ -173,6 +157,8 @@ impl Wanted<'_> {
             alpha_mode: m.alpha_mode,
             double_sided: m.double_sided,
             unlit: m.unlit,
+            is_textured: false,
+            uses_uv1: false,
         }
     }
 

@@ -174,7 +174,7 @@ impl RenderScene {
         let mut geometries_of_mesh: Vec<Vec<u32>> = vec![Vec::new(); model.meshes.len()];
         for (mesh, p) in used {
             let primitive = &model.meshes[mesh].primitives[p];
-            let with_uv1 = scene.materials[primitive.material as usize].uses_uv1();
+            let with_uv1 = scene.materials[primitive.material as usize].uses_uv1;
             let at = index(scene.geometries.len());
             if let Some(geometry) = meshlets::build(primitive, with_uv1, &mut scene.clusters) {
                 scene.geometries.push(geometry);

@@ -34,10 +34,12 @@ pub(super) struct Frame<'a> {
     pub(super) environment: &'a Environment,
     pub(super) level: Level,
     pub(super) camera: Camera,
+    /// Ray through pixel (x, y) in world space, of any length: `ray[0] + ray[1] * x + ray[2] * y`.
+    pub(super) ray: [Vec3; 3],
     /// Added to the level of detail of textures.
     pub(super) lod_bias: f32,
-    /// Textures blend levels of detail.
-    pub(super) smooth_textures: bool,
+    /// Textures and reflections blend levels of detail.
+    pub(super) smooth: bool,
     pub(super) near: f32,
     pub(super) far: f32,
     /// By instance; stale for those that are not visible.
@@ -68,6 +70,9 @@ impl Bands {
 pub(super) struct Visible {
     pub(super) instance: u32,
     pub(super) cluster: u32,
+    /// As in the cluster: what shading looks up for each pixel.
+    pub(super) triangles_at: u32,
+    pub(super) vertices_at: u32,
     first_band: u16,
     last_band: u16,
     /// Crosses the near plane or leaves the range of fixed point: triangles must be clipped.
@@ -250,9 +255,10 @@ impl<'a> Frame<'a> {
             scene,
             environment: Environment::studio(),
             level,
+            ray: [camera.ray(0.0, 0.0), camera.right, -camera.up].map(narrow3),
             camera,
             lod_bias: detail.texture_bias,
-            smooth_textures: detail.full,
+            smooth: detail.full,
             near,
             far,
             placed: std::mem::take(&mut buffers.placed),
@@ -350,6 +356,8 @@ impl<'a> Frame<'a> {
                 visible.push(Visible {
                     instance: part.instance,
                     cluster: at,
+                    triangles_at: cluster.triangles_at,
+                    vertices_at: cluster.vertices_at,
                     first_band: first,
                     last_band: last,
                     clipped,

@@ -94,8 +94,8 @@ struct Group<'a> {
     mirrored: bool,
     /// Vertices by corner, then lane. Lanes outside the group repeat one of it.
     vertices: [[&'a Vertex; 8]; 3],
-    /// Second texture coordinates by corner, u and v, lane.
-    uv1: [[[f32; 8]; 2]; 3],
+    /// What the lanes show.
+    ids: [Id; 8],
 }
 
 impl<'a> Group<'a> {
@@ -116,42 +116,63 @@ impl<'a> Group<'a> {
             material,
             mirrored: scene.instances[instance as usize].mirrored,
             vertices: [[&vertices[0]; 8]; 3],
-            uv1: [[[0.0; 8]; 2]; 3],
+            ids: [ids[first]; 8],
         };
-        let with_uv1 = material.uses_uv1();
         let mut last_id = NOTHING;
+        let mut corners = [&vertices[0]; 3];
         for lane in 0..8 {
-            let mut id = ids[first];
-            if left >> lane & 1 == 1 && frame.visible[(ids[lane] >> 7) as usize].instance == instance {
-                id = ids[lane];
-                group.lanes |= 1 << lane;
-            }
-            // Neighbours often show the same triangle.
-            if id == last_id && lane > 0 {
-                for corner in 0..3 {
-                    group.vertices[corner][lane] = group.vertices[corner][lane - 1];
-                    for axis in 0..2 {
-                        group.uv1[corner][axis][lane] = group.uv1[corner][axis][lane - 1];
+            if left >> lane & 1 == 1 {
+                let id = ids[lane];
+                // Neighbours often show the same triangle.
+                if id == last_id {
+                    group.ids[lane] = id;
+                    group.lanes |= 1 << lane;
+                } else {
+                    let visible = &frame.visible[(id >> 7) as usize];
+                    if visible.instance == instance {
+                        group.ids[lane] = id;
+                        group.lanes |= 1 << lane;
+                        last_id = id;
+                        let block = visible.triangles_at as usize + (id as usize >> 3 & 15);
+                        let packed = scene.clusters.triangles[block][id as usize & 7];
+                        let own = &vertices[visible.vertices_at as usize..];
+                        for corner in 0..3 {
+                            corners[corner] = &own[(packed >> (corner * 8) & 63) as usize];
+                        }
                     }
                 }
-                continue;
             }
-            last_id = id;
-            let cluster = &scene.clusters.clusters[frame.visible[(id >> 7) as usize].cluster as usize];
-            let block = &scene.clusters.triangles[cluster.triangles_at as usize + (id as usize >> 3 & 15)];
-            let packed = block[id as usize & 7];
-            let own = &vertices[cluster.vertices_at as usize..];
             for corner in 0..3 {
-                let at = (packed >> (corner * 8) & 63) as usize;
-                group.vertices[corner][lane] = &own[at];
-                if with_uv1 && cluster.uv1_at != u32::MAX {
-                    let uv = scene.clusters.uv1[cluster.uv1_at as usize + at];
-                    group.uv1[corner][0][lane] = uv[0];
-                    group.uv1[corner][1][lane] = uv[1];
-                }
+                group.vertices[corner][lane] = corners[corner];
+            }
+        }
+        // Lanes before the first: what they show is not used, but it must be harmless.
+        for lane in 0..first {
+            for corner in 0..3 {
+                group.vertices[corner][lane] = group.vertices[corner][first];
             }
         }
         group
+    }
+
+    /// Second texture coordinates by corner, u and v, lane.
+    fn uv1(&self, frame: &Frame<'_>) -> [[[f32; 8]; 2]; 3] {
+        let mut out = [[[0.0; 8]; 2]; 3];
+        let clusters = &frame.scene.clusters;
+        for (lane, id) in self.ids.into_iter().enumerate() {
+            let visible = &frame.visible[(id >> 7) as usize];
+            let cluster = &clusters.clusters[visible.cluster as usize];
+            if cluster.uv1_at == u32::MAX {
+                continue;
+            }
+            let block = visible.triangles_at as usize + (id as usize >> 3 & 15);
+            let packed = clusters.triangles[block][id as usize & 7];
+            for corner in 0..3 {
+                let uv = clusters.uv1[cluster.uv1_at as usize + (packed >> (corner * 8) & 63) as usize];
+                (out[corner][0][lane], out[corner][1][lane]) = (uv[0], uv[1]);
+            }
+        }
+        out
     }
 }
 
@@ -217,33 +238,34 @@ impl<S: Isa> Surface<S> {
     }
 
     #[inline(always)]
-    fn coordinates(&self, u: [S::F; 3], v: [S::F; 3]) -> Coordinates {
-        let mut out = Coordinates::default();
+    fn coordinates(&self, u: [S::F; 3], v: [S::F; 3], out: &mut Coordinates) {
         for (n, at) in [u, v].into_iter().enumerate() {
             self.blend(at).store(&mut out.uv[n]);
             let (d1, d2) = (at[1] - at[0], at[2] - at[0]);
             d1.mul_add(self.weights_right[0], d2 * self.weights_right[1]).store(&mut out.slopes[n]);
             d1.mul_add(self.weights_down[0], d2 * self.weights_down[1]).store(&mut out.slopes[2 + n]);
         }
-        out
     }
 
-    /// First and second texture coordinates.
+    /// First and second texture coordinates, as far as the material uses them.
     #[inline(always)]
-    fn texture_coordinates(&self, group: &Group<'_>) -> [Coordinates; 2] {
+    fn texture_coordinates(&self, frame: &Frame<'_>, group: &Group<'_>, out: &mut [Coordinates; 2]) {
+        if !group.material.is_textured {
+            return;
+        }
         let f = &self.fields;
         let u = [f[0][4].float_bits(), f[1][4].float_bits(), f[2][4].float_bits()];
         let v = [f[0][5].float_bits(), f[1][5].float_bits(), f[2][5].float_bits()];
-        let first = self.coordinates(u, v);
-        if !group.material.uses_uv1() {
-            return [first, first];
+        self.coordinates(u, v, &mut out[0]);
+        if group.material.uses_uv1 {
+            let from = group.uv1(frame);
+            let mut uv1 = [[S::F::zero(); 3]; 2];
+            for corner in 0..3 {
+                uv1[0][corner] = S::F::load(&from[corner][0]);
+                uv1[1][corner] = S::F::load(&from[corner][1]);
+            }
+            self.coordinates(uv1[0], uv1[1], &mut out[1]);
         }
-        let mut uv1 = [[S::F::zero(); 3]; 2];
-        for corner in 0..3 {
-            uv1[0][corner] = S::F::load(&group.uv1[corner][0]);
-            uv1[1][corner] = S::F::load(&group.uv1[corner][1]);
-        }
-        [first, self.coordinates(uv1[0], uv1[1])]
     }
 
     /// Vertex colour, linear RGBA.
@@ -349,9 +371,10 @@ fn shade_lanes<S: Isa>(
 ) {
     let (x, y) = (S::F::load(x), S::F::load(y));
     let mut left = !S::I::load_u32(ids).eq(S::I::splat(-1)).signs() & 0xff;
+    let mut lookups = Lookups::new(frame);
     while left != 0 {
         let group = Group::next(frame, ids, left);
-        let light = shade_group::<S>(frame, &group, x, y);
+        let light = shade_group::<S>(frame, &group, x, y, &mut lookups);
         if group.lanes == 0xff {
             for channel in 0..4 {
                 light[channel].store(&mut out[channel]);
@@ -380,7 +403,8 @@ fn shade_alpha_lanes<S: Isa>(
     while left != 0 {
         let group = Group::next(frame, ids, left);
         let surface = Surface::<S>::of(&group, x, y);
-        let mut lookups = Lookups::new(frame, surface.texture_coordinates(&group));
+        let mut lookups = Lookups::new(frame);
+        surface.texture_coordinates(frame, &group, &mut lookups.uvs);
         let [_, _, _, alpha] = base_color::<S>(&group, &surface, &mut lookups);
         let before = S::F::load(out);
         S::F::select(mask::<S>(group.lanes), alpha, before).store(out);
@@ -407,8 +431,8 @@ struct Lookups<'a> {
 
 impl<'a> Lookups<'a> {
     #[inline(always)]
-    fn new(frame: &'a Frame<'a>, uvs: [Coordinates; 2]) -> Self {
-        Self { frame, uvs, place: Place::default(), number: None }
+    fn new(frame: &'a Frame<'a>) -> Self {
+        Self { frame, uvs: Default::default(), place: Place::default(), number: None }
     }
 
     /// Linear RGBA.
@@ -416,9 +440,9 @@ impl<'a> Lookups<'a> {
     fn of<S: Isa>(&mut self, sampled: &Sampled) -> [S::F; 4] {
         let texture = &self.frame.scene.textures[sampled.texture as usize];
         if self.number != Some(sampled.place) {
-            let Frame { level, lod_bias, smooth_textures, .. } = *self.frame;
+            let Frame { level, lod_bias, smooth, .. } = *self.frame;
             let uv = &self.uvs[usize::from(sampled.second_uv)];
-            locate(level, texture, sampled, uv, lod_bias, smooth_textures, &mut self.place);
+            locate(level, texture, sampled, uv, lod_bias, smooth, &mut self.place);
             self.number = Some(sampled.place);
         }
         fetch::<S>(texture, &self.place)
@@ -441,23 +465,27 @@ fn base_color<S: Isa>(group: &Group<'_>, surface: &Surface<S>, lookups: &mut Loo
 }
 
 #[inline(always)]
-fn shade_group<S: Isa>(frame: &Frame<'_>, group: &Group<'_>, x: S::F, y: S::F) -> [S::F; 4] {
+fn shade_group<S: Isa>(
+    frame: &Frame<'_>,
+    group: &Group<'_>,
+    x: S::F,
+    y: S::F,
+    lookups: &mut Lookups<'_>,
+) -> [S::F; 4] {
     let k = S::F::splat;
     let material = group.material;
     let surface = Surface::<S>::of(group, x, y);
-    let uvs =
-        if material.is_textured() { surface.texture_coordinates(group) } else { [Coordinates::default(); 2] };
-    let mut lookups = Lookups::new(frame, uvs);
-    let [red, green, blue, alpha] = base_color::<S>(group, &surface, &mut lookups);
+    lookups.number = None;
+    surface.texture_coordinates(frame, group, &mut lookups.uvs);
+    let [red, green, blue, alpha] = base_color::<S>(group, &surface, lookups);
     let base = [red, green, blue];
     if material.unlit {
         return [red, green, blue, alpha];
     }
 
-    let camera = &frame.camera;
-    let ray = camera.ray(0.0, 0.0).as_vec3();
-    let ray = along::<S>(splat3::<S>(ray), splat3::<S>(camera.right.as_vec3()), x);
-    let ray = along::<S>(ray, splat3::<S>(-camera.up.as_vec3()), y);
+    let [ray, ray_x, ray_y] = frame.ray;
+    let ray = along::<S>(splat3::<S>(ray), splat3::<S>(ray_x), x);
+    let ray = along::<S>(ray, splat3::<S>(ray_y), y);
     let to_eye = normalized::<S>([-ray[0], -ray[1], -ray[2]]);
 
     let flip = S::F::select(surface.back, k(-1.0), k(1.0));
@@ -467,7 +495,7 @@ fn shade_group<S: Isa>(frame: &Frame<'_>, group: &Group<'_>, x: S::F, y: S::F) -
     }
     let smooth_normal = normal;
     if let Some(sampled) = &material.normal_texture {
-        normal = bumped::<S>(group, &surface, sampled, &mut lookups, normal, flip);
+        normal = bumped::<S>(group, &surface, sampled, lookups, normal, flip);
     }
 
     let mut metallic = k(material.metallic);
@@ -493,7 +521,7 @@ fn shade_group<S: Isa>(frame: &Frame<'_>, group: &Group<'_>, x: S::F, y: S::F) -
     let reflected = along::<S>([-to_eye[0], -to_eye[1], -to_eye[2]], normal, facing * k(2.0));
     // Bumps must not reflect what is below the surface.
     let horizon = (dot::<S>(reflected, smooth_normal) + k(1.0)).clamp01();
-    let specular_light = reflection::<S>(frame.environment, reflected, roughness);
+    let specular_light = reflection::<S>(frame, reflected, roughness);
     let diffuse_light = irradiance::<S>(frame.environment, normal);
     let [scale, bias] = environment_brdf::<S>(roughness, facing);
     let single = scale + bias;
@@ -574,7 +602,7 @@ fn irradiance<S: Isa>(environment: &Environment, [x, y, z]: V3<S>) -> V3<S> {
 
 /// Light from direction `d`, blurred for `roughness`.
 #[inline(always)]
-fn reflection<S: Isa>(environment: &Environment, d: V3<S>, roughness: S::F) -> V3<S> {
+fn reflection<S: Isa>(frame: &Frame<'_>, d: V3<S>, roughness: S::F) -> V3<S> {
     let k = S::F::splat;
     let inverse = k(1.0) / (d[0].abs() + d[1].abs() + d[2].abs()).max(k(1e-20));
     let (x, y, z) = (d[0] * inverse, d[1] * inverse, d[2] * inverse);
@@ -585,8 +613,12 @@ fn reflection<S: Isa>(environment: &Environment, d: V3<S>, roughness: S::F) -> V
     let folded_z = S::F::select(z.bits(), -from_z, from_z);
     let (u, v) = (S::F::select(below, folded_x, x), S::F::select(below, folded_z, z));
     let (u, v) = (u.mul_add(k(0.5), k(0.5)).clamp01(), v.mul_add(k(0.5), k(0.5)).clamp01());
-    #[expect(clippy::cast_precision_loss, reason = "seven levels")]
+    #[expect(clippy::cast_precision_loss, reason = "few levels")]
     let lod = roughness * k((LEVELS - 1) as f32);
+    let environment = frame.environment;
+    if !frame.smooth {
+        return reflection_level::<S>(environment, lod.round_to_int(), u, v);
+    }
     let level = lod.trunc_to_int();
     let blend = lod - level.to_float();
     let fine = reflection_level::<S>(environment, level, u, v);
