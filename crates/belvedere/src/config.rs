@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use control::{Origin, RateLimit};
+use control::{OidcIssuer, Origin, RateLimit};
 use serde::Deserialize;
 
 /// Port of the plain HTTP listener.
@@ -39,7 +39,8 @@ pub(crate) struct ServeArgs {
     /// In the file: `cors-origins`, a list. Default: none but our own.
     #[arg(long, value_name = "ORIGIN")]
     cors_origin: Vec<Origin>,
-    /// TOML file with the same settings (the flags' names without dashes before them, such as `listen-http`); flags win.
+    /// TOML file with the same settings (the flags' names without dashes before them, such as `listen-http`), and `[[oidc]]` with `issuer`, `audience`,
+    /// `accounts` for issuers whose tokens are taken; flags win.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -55,6 +56,8 @@ struct File {
     warm_hosts: Option<u32>,
     requests_per_minute: Option<u32>,
     cors_origins: Option<Vec<String>>,
+    #[serde(default)]
+    oidc: Vec<OidcIssuer>,
 }
 
 /// Settings that are complete.
@@ -68,6 +71,7 @@ pub(crate) struct Settings {
     pub(crate) warm_hosts: u32,
     pub(crate) rate_limit: RateLimit,
     pub(crate) cors_origins: Vec<Origin>,
+    pub(crate) oidc_issuers: Vec<OidcIssuer>,
 }
 
 impl ServeArgs {
@@ -103,6 +107,7 @@ impl ServeArgs {
             models,
             warm_hosts: self.warm_hosts.or(file.warm_hosts).unwrap_or(1),
             cors_origins,
+            oidc_issuers: file.oidc,
             rate_limit: self
                 .requests_per_minute
                 .or(file.requests_per_minute)
@@ -148,6 +153,16 @@ mod tests {
         assert_eq!(settings.listen_http.port(), 82);
         assert_eq!(settings.listen_https.port(), HTTPS_PORT);
         assert!(!settings.default_ports);
+    }
+
+    #[test]
+    fn issuers_come_from_the_file() {
+        let text = "[[oidc]]\nissuer = \"https://login.example.com\"\naudience = \"us\"\n\
+            accounts = [\"2d2cb8b5-6f2f-4b0c-8c8c-0f8d3d5c6f10\"]\n";
+        let file = parse(text).unwrap();
+        assert_eq!((file.oidc.len(), file.oidc[0].audience.as_str()), (1, "us"));
+        let error = parse(&text.replace("audience", "audiance")).err().unwrap().to_string();
+        assert!(error.contains("audiance") && error.contains("audience"), "{error}");
     }
 
     #[test]

@@ -97,6 +97,7 @@ fn control_config(settings: Settings, demo: Option<control::Demo>) -> Result<con
         n_warm_hosts: settings.warm_hosts,
         rate_limit: settings.rate_limit,
         cors_origins: settings.cors_origins,
+        oidc_issuers: settings.oidc_issuers,
         ..control::Config::new(settings.data, vec![own.into(), "host".into()])
     })
 }

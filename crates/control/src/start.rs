@@ -30,6 +30,7 @@ use crate::http::listen::{self, SESSION_PORTS, bind_session_port};
 use crate::http::rates::Rates;
 use crate::http::{App, Entrance, Place};
 use crate::metrics::Metrics;
+use crate::oidc::{Issuers, OidcIssuer};
 use crate::provision::{Local, Provisioner};
 use crate::rate::RateLimit;
 use crate::store::{Account, Store, StoreError};
@@ -74,6 +75,8 @@ pub struct Config {
     pub rate_limit: RateLimit,
     /// Pages of these origins may call the API from browsers, beside those that we serve.
     pub cors_origins: Vec<Origin>,
+    /// Issuers whose tokens the token service exchanges for its own.
+    pub oidc_issuers: Vec<OidcIssuer>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What starts hosts, instead of `host_command`.
@@ -98,6 +101,7 @@ impl Config {
             n_warm_hosts: 1,
             n_hosts_max: 16,
             cors_origins: Vec::new(),
+            oidc_issuers: Vec::new(),
             rate_limit: DEFAULT_RATE_LIMIT,
             clock: Arc::new(SystemClock::new()),
             provisioner: None,
@@ -163,6 +167,9 @@ pub enum StartError {
     /// The signing key could not be had.
     #[error("failed to set up access tokens")]
     Token(#[from] TokenError),
+    /// The client that asks issuers for their keys could not be made.
+    #[error("failed to set up the client for issuers of tokens")]
+    Oidc(#[source] reqwest::Error),
     /// The certificates could not be had.
     #[error("failed to set up TLS")]
     Tls(#[from] TlsError),
@@ -282,6 +289,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         strangers: App::strangers(),
         rates: Rates::new(config.rate_limit),
         metrics,
+        issuers: Issuers::new(config.oidc_issuers.clone(), Arc::clone(&clock)).map_err(StartError::Oidc)?,
         origins: Origins::new(config.cors_origins.clone()),
     });
     let (shutdown, ending) = watch::channel(false);
@@ -398,6 +406,9 @@ fn check(config: &Config) -> Result<(), StartError> {
                 SESSION_PORTS.end()
             )));
         }
+    }
+    if let Some(flaw) = config.oidc_issuers.iter().find_map(OidcIssuer::flaw) {
+        return Err(StartError::Config(flaw));
     }
     if config.hostname.is_empty() || !is_host_name(&config.hostname) {
         let hostname = &config.hostname;

@@ -187,9 +187,12 @@ impl Tokens {
 
     /// Looks after the keys for as long as it is polled.
     pub(crate) async fn keep(self: Arc<Self>, store: Store, clock: Arc<dyn Clock>) {
+        let mut now = clock.now();
         loop {
-            clock.sleep_until(clock.now() + REFRESH).await;
-            match cared_for(&store, clock.now()).await {
+            // From the last look on, not from its end: a clock that goes forward meanwhile is noticed.
+            clock.sleep_until(now + REFRESH).await;
+            now = clock.now();
+            match cared_for(&store, now).await {
                 Ok(keys) => *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys),
                 // The old ones go on signing.
                 Err(error) => tracing::warn!(

@@ -58,6 +58,10 @@ impl ApiError {
         Self::not_found("There is no session with this id.")
     }
 
+    pub(super) fn forbidden() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "Forbidden", "The access token does not allow this.")
+    }
+
     /// 401 with an empty body, as the API's clients expect it.
     pub(super) fn invalid_token() -> Self {
         Self::of(StatusCode::UNAUTHORIZED, None).with(WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")

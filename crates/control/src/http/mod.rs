@@ -38,6 +38,7 @@ use crate::clock::Clock;
 use crate::engine::Event;
 use crate::engine::view::View;
 use crate::metrics::Metrics;
+use crate::oidc::Issuers;
 use crate::store::Store;
 use crate::tokens::{Identity, Role, Tokens};
 use answer::{Answer, empty, text};
@@ -69,6 +70,7 @@ pub(crate) struct App {
     pub(crate) rates: Rates,
     pub(crate) origins: Origins,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) issuers: Issuers,
 }
 
 impl App {
@@ -235,9 +237,7 @@ fn authorise(identity: Identity, account_text: &str, what: &Rendering<'_>) -> Re
         (Role::Client, Rendering::Conversions | Rendering::Conversion { .. }) => false,
         (Role::Client, _) => true,
     };
-    account.filter(|_| role_allows).ok_or_else(|| {
-        ApiError::new(StatusCode::FORBIDDEN, "Forbidden", "The access token does not allow this.")
-    })
+    account.filter(|_| role_allows).ok_or_else(ApiError::forbidden)
 }
 
 /// The text after `Bearer`.

@@ -11,6 +11,7 @@ mod fleet;
 mod garbage;
 mod life;
 mod matrix;
+mod oidc;
 mod operations;
 mod processes;
 mod rates;
