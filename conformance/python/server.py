@@ -12,13 +12,17 @@ import time
 class Server:
     """`with Server() as server:` gives `https`, `account`, `ca` of a running service."""
 
+    def __init__(self, *arguments):
+        """Further arguments of `belvedere serve`."""
+        self.arguments = arguments
+
     def __enter__(self):
         self.folder = tempfile.TemporaryDirectory(prefix="belvedere-test-")
         self.data = pathlib.Path(self.folder.name)
         self.log = open(self.data / "log.txt", "w+b")
         self.process = subprocess.Popen(
             [os.environ["BELVEDERE_BIN"], "serve", "--data", self.data,
-             "--listen-http", "127.0.0.1:0", "--listen-https", "127.0.0.1:0"],
+             "--listen-http", "127.0.0.1:0", "--listen-https", "127.0.0.1:0", *self.arguments],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         ready = self.data / "ready.json"
         deadline = time.monotonic() + 30
