@@ -14,6 +14,7 @@ mod clusters;
 mod color;
 mod cpu;
 mod light;
+mod parallel;
 mod simd;
 mod texture;
 mod view;

@@ -16,6 +16,8 @@ use std::sync::OnceLock;
 
 use scene::math::Vec3;
 
+use crate::parallel::each_in_order;
+
 /// Roughness levels: level n holds perceptual roughness n / (LEVELS - 1).
 pub(crate) const LEVELS: usize = 13;
 /// Edge of each level's map without its border. Every other level is the mean of its neighbours: so close together that
@@ -44,7 +46,7 @@ impl Environment {
         STUDIO.get_or_init(|| Self::of(&studio_light))
     }
 
-    fn of(light: &dyn Fn(Vec3) -> Vec3) -> Self {
+    fn of(light: &(dyn Fn(Vec3) -> Vec3 + Sync)) -> Self {
         let mirror = Map::new(EDGES[0], light);
         // Halvings of the mirror map: what rough reflections sample.
         let mut chain = vec![mirror];
@@ -141,6 +143,7 @@ fn studio_light(d: Vec3) -> Vec3 {
 #[derive(Debug)]
 struct Map {
     edge: usize,
+    /// With a border of one texel, which repeats what lies across the fold.
     texels: Vec<Vec3>,
 }
 
@@ -165,55 +168,60 @@ fn point(d: Vec3) -> (f32, f32) {
 }
 
 impl Map {
-    fn new(edge: usize, light: &dyn Fn(Vec3) -> Vec3) -> Self {
+    fn new(edge: usize, light: &(dyn Fn(Vec3) -> Vec3 + Sync)) -> Self {
         let at = |n: usize| (n as f32 + 0.5) / edge as f32;
-        let texels = (0..edge * edge).map(|n| light(direction(at(n % edge), at(n / edge)))).collect();
+        let mut inner = Vec::with_capacity(edge * edge);
+        each_in_order(
+            edge.div_ceil(8),
+            |(): &mut (), part| {
+                let texels = part * 8 * edge..((part + 1) * 8).min(edge) * edge;
+                texels.map(|n| light(direction(at(n % edge), at(n / edge)))).collect::<Vec<_>>()
+            },
+            |_, mut part| inner.append(&mut part),
+        );
+        Self::bordered(edge, &inner)
+    }
+
+    fn bordered(edge: usize, inner: &[Vec3]) -> Self {
+        // One beyond an edge the map goes on mirrored along that edge.
+        let mut texels = Vec::with_capacity((edge + 2) * (edge + 2));
+        for y in 0..edge + 2 {
+            for x in 0..edge + 2 {
+                let (x, y) = (x as isize - 1, y as isize - 1);
+                let last = edge as isize - 1;
+                let (x, y) = if x < 0 || x > last { (x.clamp(0, last), last - y) } else { (x, y) };
+                let (x, y) = if y < 0 || y > last { (last - x, y.clamp(0, last)) } else { (x, y) };
+                texels.push(inner[y as usize * edge + x as usize]);
+            }
+        }
         Self { edge, texels }
     }
 
     fn halved(&self) -> Self {
-        let edge = self.edge / 2;
+        let (edge, stride) = (self.edge / 2, self.edge + 2);
         let texel = |n: usize| {
-            let at = n / edge * 2 * self.edge + n % edge * 2;
+            let at = (n / edge * 2 + 1) * stride + n % edge * 2 + 1;
             let t = &self.texels;
-            (t[at] + t[at + 1] + t[at + self.edge] + t[at + self.edge + 1]) * 0.25
+            (t[at] + t[at + 1] + t[at + stride] + t[at + stride + 1]) * 0.25
         };
-        Self { edge, texels: (0..edge * edge).map(texel).collect() }
+        Self::bordered(edge, &(0..edge * edge).map(texel).collect::<Vec<_>>())
     }
 
     /// Bilinear.
     fn toward(&self, d: Vec3) -> Vec3 {
         let (u, v) = point(d);
-        let place = |x: f32| x * self.edge as f32 - 0.5;
+        // The border shifts texel centres from .5 to 1.5, so the texel before the place is its floor here.
+        let place = |x: f32| (x * self.edge as f32 + 0.5).clamp(0.0, self.edge as f32 + 0.5);
         let (x, y) = (place(u), place(v));
-        let (x0, y0) = (x.floor(), y.floor());
-        let texel = |dx: isize, dy: isize| self.texel(x0 as isize + dx, y0 as isize + dy);
-        let row = |dy: isize| texel(0, dy).lerp(texel(1, dy), x - x0);
-        row(0).lerp(row(1), y - y0)
+        let (x0, y0) = (x as usize, y as usize);
+        let (fx, fy) = (x - x0 as f32, y - y0 as f32);
+        let at = y0 * (self.edge + 2) + x0;
+        let row = |at: usize| self.texels[at].lerp(self.texels[at + 1], fx);
+        row(at).lerp(row(at + self.edge + 2), fy)
     }
 
-    /// Coordinates may be one beyond an edge: there the map goes on mirrored along that edge.
-    fn texel(&self, mut x: isize, mut y: isize) -> Vec3 {
-        let last = self.edge as isize - 1;
-        if x < 0 || x > last {
-            x = x.clamp(0, last);
-            y = last - y;
-        }
-        if y < 0 || y > last {
-            y = y.clamp(0, last);
-            x = last - x;
-        }
-        self.texels[y as usize * self.edge + x as usize]
-    }
-
-    /// With a border of one texel, which repeats what lies across the fold.
     fn pack_into(&self, out: &mut Vec<u32>) {
-        let edge = self.edge as isize;
-        for y in -1..=edge {
-            for x in -1..=edge {
-                out.push(rgb9e5(self.texel(x, y)));
-            }
-        }
+        out.extend(self.texels.iter().map(|texel| rgb9e5(*texel)));
     }
 }
 
@@ -283,16 +291,18 @@ impl Lobe {
 fn irradiance(map: &Map) -> [[f32; 3]; 9] {
     let mut sums = [Vec3::ZERO; 9];
     let mut area = 0.0;
-    for (n, light) in map.texels.iter().enumerate() {
+    for n in 0..map.edge * map.edge {
+        let (x, y) = (n % map.edge, n / map.edge);
+        let light = map.texels[(y + 1) * (map.edge + 2) + x + 1];
         let at = |n: usize| (n as f32 + 0.5) / map.edge as f32;
-        let (u, v) = (at(n % map.edge), at(n / map.edge));
+        let (u, v) = (at(x), at(y));
         let d = direction(u, v);
         // Solid angle of an octahedral texel: proportional to 1 / length³ of the point on the octahedron.
         let sum = d.x.abs() + d.y.abs() + d.z.abs();
         let weight = sum * sum * sum;
         area += weight;
         for (sum, basis) in sums.iter_mut().zip(sh_basis(d)) {
-            *sum += *light * (weight * basis);
+            *sum += light * (weight * basis);
         }
     }
     // Cosine lobe by band, over pi: 1, 2/3, 1/4.

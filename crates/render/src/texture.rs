@@ -5,6 +5,7 @@ use scene::{AlphaMode, Image, Material, Model, TextureUse, Wrap};
 
 use crate::clusters::{BuildError, index, within};
 use crate::color::linear_from_srgb;
+use crate::parallel::each_in_order;
 
 /// Most texels of a model, chains included: 2 GiB.
 const TEXELS_MAX: u64 = 1 << 29;
@@ -119,11 +120,10 @@ impl MaterialSet {
             texels += u64::from(image.width) * u64::from(image.height) * 4 / 3 + 64;
         }
         within("texels", texels, TEXELS_MAX)?;
-        let textures: Vec<_> = wanted
-            .order
-            .iter()
-            .map(|(image, srgb)| MipTexture::build(&model.images[*image], *srgb))
-            .collect();
+        let order = &wanted.order;
+        let mut textures = Vec::with_capacity(order.len());
+        let build = |(): &mut (), n: usize| MipTexture::build(&model.images[order[n].0], order[n].1);
+        each_in_order(order.len(), build, |_, texture| textures.push(texture));
         for material in &mut materials {
             material.share(&textures);
         }

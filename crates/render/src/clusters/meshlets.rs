@@ -8,47 +8,73 @@
     reason = "values are clamped to their fields before they are packed"
 )]
 
+use std::ops::Range;
+
 use meshopt::VertexDataAdapter;
 use scene::Primitive;
 use scene::math::Vec3;
 
-use super::{CLUSTER_TRIANGLES, CLUSTER_VERTICES, Cluster, Clusters, DetailLevel, Geometry, Vertex, index};
+use super::{CLUSTER_TRIANGLES, CLUSTER_VERTICES, Cluster, Clusters, Vertex, index};
 
 /// How much meshlets prefer alike normals over compactness; more makes cone culling better.
 const CONE_WEIGHT: f32 = 0.25;
 
-/// Appends the clusters of `primitive`; `None` if it has no triangles.
-pub(super) fn build(primitive: &Primitive, with_uv1: bool, clusters: &mut Clusters) -> Option<Geometry> {
-    let positions = &primitive.vertices.positions;
-    if primitive.indices.is_empty() {
-        return None;
-    }
-    let indices = meshopt::optimize_vertex_cache(&primitive.indices, positions.len());
-    let full = append(primitive, &indices, with_uv1, clusters);
-    let bounds = scene::Aabb::of(positions)?;
-    let center = bounds.center();
-    let radius = positions.iter().map(|p| p.distance(center)).fold(0.0, f32::max);
-    Some(Geometry {
-        material: primitive.material,
-        center,
-        radius,
-        levels: vec![DetailLevel { clusters: full, error: 0.0 }],
-    })
+/// Triangles that are cut into clusters by one thread. Clusters end there: a few in a thousand are smaller for it.
+const PART_TRIANGLES: usize = 64 * 1024;
+
+/// Which vertices of a primitive a part uses; kept from part to part.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    /// By vertex: its number in the part; [`UNUSED`] between parts.
+    local: Vec<u32>,
 }
 
-fn append(
+const UNUSED: u32 = u32::MAX;
+
+/// Indices in an order in which neighbours follow each other.
+pub(super) fn ordered(primitive: &Primitive) -> Vec<u32> {
+    meshopt::optimize_vertex_cache(&primitive.indices, primitive.vertices.positions.len())
+}
+
+/// Ranges of indices to build from.
+pub(super) fn parts(n_indices: usize) -> impl Iterator<Item = Range<usize>> {
+    let step = PART_TRIANGLES * 3;
+    (0..n_indices).step_by(step).map(move |at| at..(at + step).min(n_indices))
+}
+
+/// The clusters of some triangles of `primitive`.
+pub(super) fn build(
     primitive: &Primitive,
     indices: &[u32],
     with_uv1: bool,
-    out: &mut Clusters,
-) -> std::ops::Range<u32> {
-    let positions = &primitive.vertices.positions;
-    let start = index(out.clusters.len());
-    let bytes = meshopt::typed_to_bytes(positions);
+    scratch: &mut Scratch,
+) -> Clusters {
+    let all = &primitive.vertices.positions;
+    let local = &mut scratch.local;
+    if local.len() < all.len() {
+        local.resize(all.len(), UNUSED);
+    }
+    let mut used = Vec::new();
+    let numbered = |vertex: &u32| {
+        let number = &mut local[*vertex as usize];
+        if *number == UNUSED {
+            *number = index(used.len());
+            used.push(*vertex as usize);
+        }
+        *number
+    };
+    let indices: Vec<u32> = indices.iter().map(numbered).collect();
+    for vertex in &used {
+        local[*vertex] = UNUSED;
+    }
+    let positions: Vec<Vec3> = used.iter().map(|vertex| all[*vertex]).collect();
+
+    let mut out = Clusters::default();
+    let bytes = meshopt::typed_to_bytes(&positions);
     let adapter = VertexDataAdapter::new(bytes, size_of::<Vec3>(), 0)
         .expect("twelve bytes a vertex, as the adapter is told");
     let meshlets =
-        meshopt::build_meshlets(indices, &adapter, CLUSTER_VERTICES, CLUSTER_TRIANGLES, CONE_WEIGHT);
+        meshopt::build_meshlets(&indices, &adapter, CLUSTER_VERTICES, CLUSTER_TRIANGLES, CONE_WEIGHT);
     for meshlet in meshlets.iter() {
         let bounds = meshopt::compute_meshlet_bounds(meshlet, &adapter);
         let n_triangles = meshlet.triangles.len() / 3;
@@ -80,15 +106,18 @@ fn append(
             }
             out.triangles.push(packed);
         }
-        out.vertices.extend(meshlet.vertices.iter().map(|v| packed_vertex(primitive, *v as usize)));
+        out.vertices.extend(meshlet.vertices.iter().map(|v| packed_vertex(primitive, used[*v as usize])));
         if with_uv1 {
             let uv1 = &primitive.vertices.uv1;
             out.uv1.extend(
-                meshlet.vertices.iter().map(|v| uv1.get(*v as usize).map_or([0.0; 2], |uv| uv.to_array())),
+                meshlet
+                    .vertices
+                    .iter()
+                    .map(|v| uv1.get(used[*v as usize]).map_or([0.0; 2], |uv| uv.to_array())),
             );
         }
     }
-    start..index(out.clusters.len())
+    out
 }
 
 fn packed_vertex(primitive: &Primitive, at: usize) -> Vertex {

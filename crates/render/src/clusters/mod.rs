@@ -14,8 +14,9 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use scene::math::{DAffine3, DMat3, DVec3, Vec3};
-use scene::{Aabb, Model};
+use scene::{Aabb, Model, Primitive};
 
+use crate::parallel::each_in_order;
 use crate::texture::{MaterialSet, MipTexture, ShadedMaterial};
 
 /// Most vertices of a cluster.
@@ -75,6 +76,28 @@ pub(crate) struct Clusters {
     pub(crate) uv1: Vec<[f32; 2]>,
 }
 
+impl Clusters {
+    /// Moves `more` to the end; says which clusters they became.
+    fn append(&mut self, mut more: Self) -> Range<u32> {
+        let start = index(self.clusters.len());
+        let moved = |at: u32, by: usize| index(at as usize + by);
+        for cluster in &mut more.clusters {
+            cluster.positions_at = moved(cluster.positions_at, self.positions.len());
+            cluster.triangles_at = moved(cluster.triangles_at, self.triangles.len());
+            cluster.vertices_at = moved(cluster.vertices_at, self.vertices.len());
+            if cluster.uv1_at != u32::MAX {
+                cluster.uv1_at = moved(cluster.uv1_at, self.uv1.len());
+            }
+        }
+        self.clusters.append(&mut more.clusters);
+        self.positions.append(&mut more.positions);
+        self.triangles.append(&mut more.triangles);
+        self.vertices.append(&mut more.vertices);
+        self.uv1.append(&mut more.uv1);
+        start..index(self.clusters.len())
+    }
+}
+
 /// Position x, y, z; normal (octahedral, 2 x 16 bits); uv0; tangent (octahedral, 16 + 15 bits, sign on top);
 /// RGBA8 colour.
 pub(crate) type Vertex = [u32; 8];
@@ -121,6 +144,17 @@ pub(crate) struct Geometry {
     pub(crate) levels: Vec<DetailLevel>,
 }
 
+impl Geometry {
+    /// `None` if there is nothing.
+    fn of(primitive: &Primitive, clusters: Range<u32>) -> Option<Self> {
+        let positions = &primitive.vertices.positions;
+        let center = Aabb::of(positions)?.center();
+        let radius = positions.iter().map(|p| p.distance(center)).fold(0.0, f32::max);
+        let levels = vec![DetailLevel { clusters, error: 0.0 }];
+        Some(Self { material: primitive.material, center, radius, levels })
+    }
+}
+
 /// A geometry at some detail.
 #[derive(Debug)]
 pub(crate) struct DetailLevel {
@@ -163,26 +197,47 @@ impl RenderScene {
             geometries: Vec::new(),
             instances: Vec::new(),
             clusters: Clusters::default(),
-            materials: set.materials,
-            textures: set.textures,
+            materials: Vec::new(),
+            textures: Vec::new(),
             bounds: None,
         };
-        let total: usize =
-            used.iter().map(|(mesh, p)| model.meshes[*mesh].primitives[*p].indices.len()).sum();
-        let mut done = 0;
         // Geometry indices by mesh.
         let mut geometries_of_mesh: Vec<Vec<u32>> = vec![Vec::new(); model.meshes.len()];
-        for (mesh, p) in used {
-            let primitive = &model.meshes[mesh].primitives[p];
-            let with_uv1 = scene.materials[primitive.material as usize].uses_uv1;
-            let at = index(scene.geometries.len());
-            if let Some(geometry) = meshlets::build(primitive, with_uv1, &mut scene.clusters) {
-                scene.geometries.push(geometry);
-                geometries_of_mesh[mesh].push(at);
-            }
-            done += primitive.indices.len();
-            progress(0.2 + 0.8 * done as f32 / total as f32);
-        }
+        let primitive = |n: usize| &model.meshes[used[n].0].primitives[used[n].1];
+        let mut parts = Vec::new();
+        let mut ordered = Vec::with_capacity(used.len());
+        each_in_order(
+            used.len(),
+            |(): &mut (), n| meshlets::ordered(primitive(n)),
+            |n, indices| {
+                parts.extend(meshlets::parts(indices.len()).map(|part| (n, part)));
+                ordered.push(indices);
+                progress(0.2 + 0.2 * (n + 1) as f32 / used.len() as f32);
+            },
+        );
+        each_in_order(
+            parts.len(),
+            |scratch, n| {
+                let (at, part) = &parts[n];
+                let primitive = primitive(*at);
+                let with_uv1 = set.materials[primitive.material as usize].uses_uv1;
+                meshlets::build(primitive, &ordered[*at][part.clone()], with_uv1, scratch)
+            },
+            |n, made| {
+                let (at, part) = &parts[n];
+                let clusters = scene.clusters.append(made);
+                if part.start > 0
+                    && let Some(geometry) = scene.geometries.last_mut()
+                {
+                    geometry.levels[0].clusters.end = clusters.end;
+                } else if let Some(geometry) = Geometry::of(primitive(*at), clusters) {
+                    geometries_of_mesh[used[*at].0].push(index(scene.geometries.len()));
+                    scene.geometries.push(geometry);
+                }
+                progress(0.4 + 0.6 * (n + 1) as f32 / parts.len() as f32);
+            },
+        );
+        (scene.materials, scene.textures) = (set.materials, set.textures);
         scene.place(model, &geometries_of_mesh);
         scene.check_drawn()?;
         progress(1.0);

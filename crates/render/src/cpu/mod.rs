@@ -26,6 +26,7 @@ use self::band::{BandOut, Bytes, Scratch, draw_band, rows_of, show_sums};
 use self::frame::{Detail, Frame, FrameBuffers};
 use self::pool::Pool;
 use crate::clusters::RenderScene;
+use crate::light::Environment;
 use crate::simd::Level;
 use crate::view::{Camera, View};
 
@@ -111,6 +112,8 @@ impl Renderer {
 
     fn with_level(n_threads: NonZeroUsize, level: Level) -> Self {
         let pool = Pool::new(n_threads);
+        // The first frame should not wait for its light.
+        Environment::studio();
         Self {
             level,
             buffers: FrameBuffers::default(),
