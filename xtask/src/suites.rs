@@ -52,13 +52,15 @@ pub(crate) fn run() -> Result<()> {
     all.add(suite("web", Command::new("npm").args(["run", "--silent", "check"]).current_dir(&web))?);
     let belvedere = tools::binary(false)?;
     let python = tools::conformance_python()?;
-    all.add(suite(
-        "conformance/python",
-        Command::new(python)
-            .args(["-m", "unittest", "-v"])
-            .current_dir(root().join("conformance/python"))
-            .env("BELVEDERE_BIN", &belvedere),
-    )?);
+    for name in ["conformance/python", "conformance/openapi"] {
+        all.add(suite(
+            name,
+            Command::new(&python)
+                .args(["-m", "unittest", "-v"])
+                .current_dir(root().join(name))
+                .env("BELVEDERE_BIN", &belvedere),
+        )?);
+    }
     all.add(suite(
         "browser",
         Command::new("node")

@@ -9,8 +9,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::{root, target};
 
-/// Packages of the Python side: Microsoft's SDK, what its newest base forgets to ask for, and the bench's peer.
-const PYTHON_PACKAGES: [&str; 2] = ["azure-mixedreality-remoterendering==1.0.0b3", "six"];
+/// Packages of the Python side: Microsoft's SDK, what its newest base forgets to ask for, and the fuzzer of our OpenAPI.
+const PYTHON_PACKAGES: [&str; 3] =
+    ["azure-mixedreality-remoterendering==1.0.0b3", "six", "schemathesis==4.32.5"];
 
 /// Installs everything that `test` needs.
 pub(crate) fn setup() -> Result<()> {
