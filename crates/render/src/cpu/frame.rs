@@ -14,8 +14,8 @@ use crate::light::Environment;
 use crate::simd::Level;
 use crate::view::Camera;
 
-/// Pixels of a band: depth and ids take 256 KiB.
-const BAND_PIXELS: u32 = 32 * 1024;
+/// Pixels of a band: depth and ids take 384 KiB. Fewer would draw more clusters twice, at the edge of two bands.
+const BAND_PIXELS: u32 = 48 * 1024;
 /// Clusters that one task culls.
 const CULL_TASK: u32 = 1024;
 /// Screen coordinates that fixed point can hold, in pixels.
