@@ -23,7 +23,9 @@ use render::{Hit, REFINE_SAMPLES, Renderer, Stats, View, Yuv420};
 use scene::math::{Quat, Vec3};
 use tokio::sync::mpsc;
 
-use crate::limits::{PICKS, REFINE_INTERVAL, REST, REST_PICTURES};
+use crate::limits::{
+    CONVERGED_PIXELS_PER_BYTE, PICKS, REFINE_INTERVAL, REST, REST_PICTURES, REST_PICTURES_MAX,
+};
 use crate::scenes::Scene;
 use crate::session::News;
 
@@ -216,6 +218,8 @@ struct Shown {
 struct Rest {
     /// Samples in the picture.
     n_samples: u32,
+    /// Pictures that were sent.
+    n_pictures: u32,
     /// Pictures that still improve something.
     n_left: u32,
     next_at: Option<Instant>,
@@ -403,7 +407,7 @@ impl Maker {
                     input.filter(|_| old_seq != Some(input_seq)).map(|(_, at)| start.duration_since(at));
                 self.shown = Some(Shown { viewer: orders.viewer, scene, view, revision, input_seq, stats });
                 let n_left = REFINE_SAMPLES.max(REST_PICTURES);
-                self.rest = Rest { n_samples: 0, n_left, next_at: Some(start + REST) };
+                self.rest = Rest { n_samples: 0, n_pictures: 0, n_left, next_at: Some(start + REST) };
                 self.finish(start, queue.unwrap_or_default(), orders, 0)
             }
             Job::Refine(orders) => {
@@ -442,6 +446,14 @@ impl Maker {
             }
         };
         let shown = self.shown.as_ref()?;
+        if flags & live::Frame::FLAG_REFINED != 0 {
+            let n_pixels = shown.view.width * shown.view.height;
+            let converged = encoded.bytes.len() < (n_pixels / CONVERGED_PIXELS_PER_BYTE) as usize;
+            self.rest.n_pictures += 1;
+            if self.rest.n_left == 0 && !converged && self.rest.n_pictures < REST_PICTURES_MAX {
+                self.rest.n_left = 1;
+            }
+        }
         let micros = |time: Duration| u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
         // 90 kHz are 9 ticks in 100 µs.
         let ticks =

@@ -44,8 +44,14 @@ pub(crate) const REST: Duration = Duration::from_millis(80);
 /// Between two of them: half of a core at most, and no jam on a slow link.
 pub(crate) const REFINE_INTERVAL: Duration = Duration::from_millis(33);
 
-/// Pictures after motion until the encoder has converged (45 → 53 dB), then silence.
+/// Pictures after motion until the encoder has converged (45 → 53 dB) on most pictures, then silence.
 pub(crate) const REST_PICTURES: u32 = 12;
+
+/// A picture full of fine detail takes longer: up to so many pictures, two seconds.
+pub(crate) const REST_PICTURES_MAX: u32 = 60;
+
+/// An encoder that has converged says nothing new: fewer than one byte for so many pixels (1.8 kB at 720p).
+pub(crate) const CONVERGED_PIXELS_PER_BYTE: u32 = 500;
 
 /// How long a goodbye may take to reach the client.
 pub(crate) const GOODBYE: Duration = Duration::from_millis(300);
