@@ -20,10 +20,12 @@ const quantile = (numbers, q) => {
 const summary = (numbers) => ({
   p50: round(quantile(numbers, 0.5)),
   p95: round(quantile(numbers, 0.95)),
+  min: round(Math.min(...numbers)),
+  max: round(Math.max(...numbers)),
   n: numbers.length,
 });
 const round = (number) => Math.round(number * 100) / 100;
-const rounded = (figures) => figures && { ...figures, p50: round(figures.p50), p95: round(figures.p95) };
+const rounded = (figures) => figures && Object.fromEntries(Object.entries(figures).map(([name, number]) => [name, round(number)]));
 
 const browser = await launch();
 const service = await Service.start({ models: options.models, warmHosts: 1 });
@@ -86,6 +88,7 @@ try {
     framesPerSecond: round((after.framesReceived - before.framesReceived) / Number(options.seconds)),
     presentedPerSecond: round((after.framesPresented - before.framesPresented) / Number(options.seconds)),
     inputToFrameMs: rounded(after.inputToFrameMs),
+    inputToPictureMs: rounded(after.inputToPictureMs),
     inputToPhotonMs: rounded(after.inputToPhotonMs),
     renderMs: rounded(after.renderMs),
     encodeMs: rounded(after.encodeMs),

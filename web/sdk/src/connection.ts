@@ -155,7 +155,7 @@ export class Connection {
     const watch = (_now: number, metadata: VideoFrameCallbackMetadata): void => {
       video.requestVideoFrameCallback(watch);
       const { rtpTimestamp, expectedDisplayTime } = metadata;
-      if (rtpTimestamp !== undefined) this.meter.presented(expectedDisplayTime, rtpTimestamp);
+      if (rtpTimestamp !== undefined) this.meter.presented(performance.now(), expectedDisplayTime, rtpTimestamp);
       if (!this.#peer) return;
       // A browser that does not tell RTP times shows what arrived last, near enough.
       this.#peer.shownRtpTime = rtpTimestamp ?? this.#lastFrame?.rtpTime;

@@ -12,6 +12,9 @@ export interface Summary {
   readonly framesPerSecond: number;
   readonly kilobitsPerSecond: number;
   readonly inputToFrameMs: Quantiles | undefined;
+  /** Until the browser hands the decoded picture to the page. */
+  readonly inputToPictureMs: Quantiles | undefined;
+  /** Until the browser expects the picture on the screen: with its compositor's queue. */
   readonly inputToPhotonMs: Quantiles | undefined;
   readonly renderMs: Quantiles | undefined;
   readonly encodeMs: Quantiles | undefined;
@@ -24,6 +27,8 @@ export interface Summary {
 export interface Quantiles {
   readonly p50: number;
   readonly p95: number;
+  readonly min: number;
+  readonly max: number;
   readonly n: number;
 }
 
@@ -45,9 +50,10 @@ export class Meter {
   readonly #sentAt = new Bounded<number, Millis>(REMEMBERED);
   /** When the input shown first by a frame was made, by the frame's RTP time. */
   readonly #causeAt = new Bounded<number, Millis | undefined>(REMEMBERED);
-  /** When a frame was on the screen, by RTP time. */
-  readonly #shownAt = new Bounded<number, Millis>(REMEMBERED);
+  /** When a frame was in the page and on the screen, by RTP time. */
+  readonly #shownAt = new Bounded<number, { page: Millis; screen: Millis }>(REMEMBERED);
   readonly #toFrame = new Ring();
+  readonly #toPicture = new Ring();
   readonly #toPhoton = new Ring();
   readonly #render = new Ring();
   readonly #encode = new Ring();
@@ -78,15 +84,20 @@ export class Meter {
     if (cause !== undefined) this.#toFrame.push(now - cause);
     const shown = this.#shownAt.get(frame.rtpTime);
     if (shown === undefined) this.#causeAt.set(frame.rtpTime, cause);
-    else if (cause !== undefined) this.#toPhoton.push(shown - cause);
+    else if (cause !== undefined) this.#answered(cause, shown);
   }
 
-  /** The frame with this RTP time is on the screen at `at`. */
-  presented(at: Millis, rtpTime: number): void {
+  /** The frame with this RTP time came to the page at `page`, and the browser expects it on the screen at `screen`. */
+  presented(page: Millis, screen: Millis, rtpTime: number): void {
     this.#presented += 1;
     const cause = this.#causeAt.get(rtpTime);
-    if (cause !== undefined) this.#toPhoton.push(at - cause);
-    else this.#shownAt.set(rtpTime, at);
+    if (cause !== undefined) this.#answered(cause, { page, screen });
+    else this.#shownAt.set(rtpTime, { page, screen });
+  }
+
+  #answered(cause: Millis, shown: { page: Millis; screen: Millis }): void {
+    this.#toPicture.push(shown.page - cause);
+    this.#toPhoton.push(shown.screen - cause);
   }
 
   pong(now: Millis, pong: Pong): void {
@@ -100,6 +111,7 @@ export class Meter {
       framesPerSecond: (this.#recent.length * 1000) / RATE_WINDOW_MS,
       kilobitsPerSecond: (bytes * 8) / RATE_WINDOW_MS,
       inputToFrameMs: this.#toFrame.quantiles(),
+      inputToPictureMs: this.#toPicture.quantiles(),
       inputToPhotonMs: this.#toPhoton.quantiles(),
       renderMs: this.#render.quantiles(),
       encodeMs: this.#encode.quantiles(),
@@ -112,7 +124,7 @@ export class Meter {
 
   /** Forgets the latencies, so that the next summary is about what comes now. */
   reset(): void {
-    for (const ring of [this.#toFrame, this.#toPhoton, this.#render, this.#encode, this.#queue]) ring.clear();
+    for (const ring of [this.#toFrame, this.#toPicture, this.#toPhoton, this.#render, this.#encode, this.#queue]) ring.clear();
   }
 
   #forget(now: Millis): void {
@@ -150,6 +162,8 @@ class Ring {
   }
   quantiles(): Quantiles | undefined {
     const n = this.#numbers.length;
-    return n === 0 ? undefined : { p50: quantile(this.#numbers, 0.5), p95: quantile(this.#numbers, 0.95), n };
+    if (n === 0) return undefined;
+    const [p50, p95, min, max] = [0.5, 0.95, 0, 1].map((q) => quantile(this.#numbers, q)) as [number, number, number, number];
+    return { p50, p95, min, max, n };
   }
 }

@@ -24,12 +24,13 @@ describe("latency", () => {
     const meter = new Meter();
     meter.sent(1, 100);
     meter.frame(112, frame(90, 1));
-    meter.presented(120, 90);
+    meter.presented(117, 120, 90);
     // The same input, refined: answers nothing anew.
     meter.frame(150, frame(91, 1));
-    meter.presented(160, 91);
+    meter.presented(157, 160, 91);
     expect(meter.summary(160)).toMatchObject({
       inputToFrameMs: { p50: 12, n: 1 },
+      inputToPictureMs: { p50: 17, min: 17, max: 17, n: 1 },
       inputToPhotonMs: { p50: 20, n: 1 },
       renderMs: { p50: 4, n: 2 },
       framesPresented: 2,
@@ -39,7 +40,7 @@ describe("latency", () => {
   it("does not care whether the picture or its data comes first", () => {
     const meter = new Meter();
     meter.sent(1, 100);
-    meter.presented(118, 90);
+    meter.presented(115, 118, 90);
     meter.frame(119, frame(90, 1));
     expect(meter.summary(120).inputToPhotonMs).toMatchObject({ p50: 18, n: 1 });
   });

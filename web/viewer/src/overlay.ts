@@ -40,6 +40,7 @@ export class Overlay {
       ],
       [
         ["Input to frame", both(summary.inputToFrameMs)],
+        ["Input to picture", both(summary.inputToPictureMs)],
         ["Input to screen", both(summary.inputToPhotonMs)],
         ["Round trip", ms(summary.roundTripMs)],
         ["Decode", ms(video?.decodeMsMean)],
