@@ -95,8 +95,17 @@ impl Serving {
 }
 
 impl Drop for Serving {
+    /// Asks first: hosts of a service that is killed live on with their leases.
     fn drop(&mut self) {
-        // Already gone in most tests.
+        let pid = self.child.id().to_string();
+        let until = Instant::now() + PATIENCE;
+        if matches!(self.child.try_wait(), Ok(None))
+            && Command::new("kill").args(["-INT", &pid]).status().is_ok()
+        {
+            while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
         self.child.kill().ok();
         self.child.wait().ok();
     }
