@@ -262,7 +262,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let view = Arc::new(View::default());
     let metrics = Arc::new(Metrics::default());
     let (engine, news) = Engine::restore(
-        store.clone(),
+        Arc::new(store.clone()),
         Arc::clone(&clock),
         provisioner,
         Arc::clone(&view),

@@ -30,7 +30,7 @@ use crate::link::{Hello, HostNews, Link, Welcomed};
 use crate::metrics::{Census, Metrics};
 use crate::provision::{News, NewsSender, Provisioner};
 use crate::secrets::SecretHash;
-use crate::store::{Store, StoreError, StoredHost, StoredSession};
+use crate::store::{SessionStore, StoreError, StoredHost, StoredSession};
 
 /// Events on their way to the engine; beyond this many, requests wait.
 pub(crate) const EVENTS_MAX: usize = 1_024;
@@ -172,7 +172,7 @@ struct Starts {
 }
 
 pub(crate) struct Engine {
-    store: Store,
+    store: Arc<dyn SessionStore>,
     clock: Arc<dyn Clock>,
     provisioner: Arc<dyn Provisioner>,
     view: Arc<View>,
@@ -200,7 +200,7 @@ pub(crate) struct Engine {
 impl Engine {
     /// Takes up the sessions that the store says are live. Returns the engine and its other inlet.
     pub(crate) async fn restore(
-        store: Store,
+        store: Arc<dyn SessionStore>,
         clock: Arc<dyn Clock>,
         provisioner: Arc<dyn Provisioner>,
         view: Arc<View>,

@@ -3,6 +3,8 @@
 //! Writes come from the engine alone, many sessions in one IMMEDIATE transaction; what a commit returned survives
 //! a power cut (WAL, `synchronous = FULL`). Everybody reads.
 
+mod sessions;
+
 use std::fs::{OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -19,6 +21,7 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions as _, Row, Sqlite, Transaction};
 
 use crate::secrets::SecretHash;
+pub(crate) use sessions::SessionStore;
 
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]
