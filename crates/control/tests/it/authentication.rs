@@ -6,8 +6,8 @@ use control::accounts::{self, WhichKey};
 use control::{Account, AccountFile, Role};
 use serde_json::Value;
 
-use crate::fleet::Fleet;
 use crate::world::{Answer, V, World, eventually};
+use testkit::Fleet;
 
 async fn token(world: &World, target: &str, credential: &str) -> Answer {
     world.send("GET", target, &[&format!("Authorization: Bearer {credential}")], "").await

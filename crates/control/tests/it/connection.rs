@@ -1,7 +1,7 @@
 //! Signalling and still pictures, relayed to hosts.
 
-use crate::fleet::{Fleet, Manner};
 use crate::world::{Answer, World, eventually};
+use testkit::{Fleet, Manner};
 
 async fn connect(world: &World, session: &str, offer: &str) -> Answer {
     let target = format!("/accounts/{}/sessions/{session}/connection", world.account);

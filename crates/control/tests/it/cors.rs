@@ -1,7 +1,7 @@
 //! Pages of other origins.
 
-use crate::fleet::Fleet;
 use crate::world::{Answer, V, World};
+use testkit::Fleet;
 
 const LISTED: &str = "Origin: https://app.example.com";
 const OTHER: &str = "Origin: https://app.example.com.evil.com";

@@ -6,8 +6,8 @@ use std::time::Instant;
 use control::Demo;
 use protocol::link::{EndReason, ToHost};
 
-use crate::fleet::{Fleet, Manner};
 use crate::world::{World, eventually};
+use testkit::{Fleet, Manner};
 
 const DAY: u64 = 24 * 60 * 60;
 

@@ -7,7 +7,6 @@
 mod authentication;
 mod connection;
 mod cors;
-mod fleet;
 mod garbage;
 mod life;
 mod matrix;

@@ -13,8 +13,8 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256};
 use serde_json::{Value, json};
 
-use crate::fleet::Fleet;
 use crate::world::{Answer, V, World};
+use testkit::Fleet;
 
 const AUDIENCE: &str = "https://sts.mixedreality.azure.com";
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
-use crate::fleet::{Fleet, Manner};
 use crate::world::{World, eventually};
+use testkit::{Fleet, Manner};
 
 /// Samples by name with labels, from text that is checked against the format on the way.
 fn samples(text: &str) -> BTreeMap<String, f64> {

@@ -3,14 +3,13 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
 
 use control::{Config, Role, Running};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tokio::sync::watch;
 
-use crate::fleet::{self, Manner};
 use crate::world::eventually;
+use testkit::{Log, Manner};
 
 /// Folder in which processes of one test leave their pids.
 const ENV_DIR: &str = "BELVEDERE_TEST_DIR";
@@ -27,9 +26,9 @@ fn host_process() {
     let url = std::env::var(protocol::link::ENV_LINK_URL).unwrap();
     let token = std::env::var(protocol::link::ENV_LINK_TOKEN).unwrap();
     let manner = watch::Sender::new(Manner::Prompt);
-    let log = Arc::new(Mutex::new(Vec::new()));
+    let log = Log::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(fleet::serve(&url, token, manner.subscribe(), log));
+    runtime.block_on(testkit::serve(&url, token, manner.subscribe(), log));
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use control::{RateLimit, accounts};
 
-use crate::fleet::Fleet;
 use crate::world::{Answer, V, World};
+use testkit::Fleet;
 
 async fn limited(per_minute: u32, burst: u32) -> World {
     World::with(Fleet::default(), |config| config.rate_limit = RateLimit { per_minute, burst }).await

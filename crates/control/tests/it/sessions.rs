@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::fleet::{Fleet, Manner};
 use crate::world::{V, World};
+use testkit::{Fleet, Manner};
 
 fn members(session: &Value, text: &str) -> Vec<String> {
     // serde_json sorts keys, so the order is read from the text.

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use crate::fleet::Fleet;
 use crate::world::{V, World};
+use testkit::Fleet;
 
 /// Requests that reach every corner, with the status they get.
 async fn tour(world: &World) -> Vec<(&'static str, crate::world::Answer)> {

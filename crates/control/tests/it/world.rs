@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::fleet::Fleet;
+use testkit::Fleet;
 
 pub(crate) const V: &str = "api-version=2021-01-01";
 
