@@ -57,6 +57,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// WebSockets that have not said Hello yet, each of which may hold as much memory as a still picture.
 const STRANGERS_MAX: usize = 32;
 
+/// What is read of a link in one go; longer messages take more for as long as they last.
+const LINK_BUFFER_BYTES: usize = 4_096;
+
 /// What every request may use.
 pub(crate) struct App {
     pub(crate) engine: mpsc::Sender<Event>,
@@ -290,6 +293,8 @@ async fn link(app: Arc<App>, parts: &mut Parts) -> Answer {
         }
     };
     upgrade
+        // Links are many and mostly quiet: the default of 128 KiB, allocated at once, would be most of their memory.
+        .read_buffer_size(LINK_BUFFER_BYTES)
         // A still picture with its number is the longest message.
         .max_message_size(MAX_STILL_BYTES + 8)
         .max_frame_size(MAX_STILL_BYTES + 8)
