@@ -371,6 +371,15 @@ impl Running {
         }
     }
 
+    /// Takes no new sessions from now on, and returns when the last one has ended. Drop the future to wait no longer;
+    /// [`Self::stop`] then ends those that are left.
+    pub async fn drain(&self) {
+        let (reply, drained) = oneshot::channel();
+        if self.engine.send(Event::Drain { reply }).await.is_ok() {
+            let _ended_meanwhile = drained.await.is_err();
+        }
+    }
+
     /// Ends the sessions and their hosts, then the service; takes at most some seconds.
     pub async fn stop(mut self) {
         if let Err(error) = remove_if_there(&self.paths.ready) {

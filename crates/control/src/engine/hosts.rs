@@ -334,7 +334,10 @@ impl Engine {
             };
             let n_hosts = u32::try_from(self.hosts.len()).unwrap_or(u32::MAX);
             let pool = Pool {
-                n_warm_wanted: self.limits.n_warm.get(&size).copied().unwrap_or(0),
+                n_warm_wanted: match self.limits.n_warm.get(&size) {
+                    Some(n_warm) if !self.draining => *n_warm,
+                    _ => 0,
+                },
                 n_warm: count(|role| *role == Role::Warm),
                 n_starting: count(|role| *role == Role::Starting),
                 n_waiting: u32::try_from(starts.waiting.len()).unwrap_or(u32::MAX),

@@ -110,6 +110,10 @@ pub(crate) enum Event {
     Count {
         reply: oneshot::Sender<Census>,
     },
+    /// Take no new sessions, and let those that are here end by themselves; answered when the last one has.
+    Drain {
+        reply: oneshot::Sender<()>,
+    },
     /// End everything; answered when the last host is gone.
     Shutdown {
         reply: oneshot::Sender<()>,
@@ -193,6 +197,10 @@ pub(crate) struct Engine {
     /// To be shown anew after it.
     changed: BTreeSet<Key>,
     after: Vec<After>,
+    /// Takes no new sessions any more.
+    draining: bool,
+    /// Who waits for the last session to end.
+    drained: Vec<oneshot::Sender<()>>,
     shutdown: Option<oneshot::Sender<()>>,
     shutting_down: bool,
 }
@@ -228,6 +236,8 @@ impl Engine {
             dirty: BTreeSet::new(),
             changed: BTreeSet::new(),
             after: Vec::new(),
+            draining: false,
+            drained: Vec::new(),
             shutdown: None,
             shutting_down: false,
         };
@@ -295,6 +305,11 @@ impl Engine {
             let now = clock.now();
             self.ring(now).await;
             self.finish_batch(now).await;
+            if self.sessions.is_empty() {
+                for reply in self.drained.drain(..) {
+                    let _nobody_waits = reply.send(()).is_err();
+                }
+            }
             if self.shutting_down && self.hosts.is_empty() && self.dirty.is_empty() {
                 if let Some(reply) = self.shutdown.take() {
                     let _nobody_waits = reply.send(()).is_err();
@@ -327,7 +342,12 @@ impl Engine {
             Event::Count { reply } => {
                 let _nobody_waits = reply.send(self.census()).is_err();
             }
+            Event::Drain { reply } => {
+                self.draining = true;
+                self.drained.push(reply);
+            }
             Event::Shutdown { reply } => {
+                self.draining = true;
                 self.shutting_down = true;
                 self.shutdown = Some(reply);
                 let keys: Vec<Key> = self.sessions.keys().cloned().collect();
@@ -343,9 +363,6 @@ impl Engine {
     }
 
     async fn create(&mut self, now: Timestamp, wish: Wish) -> Result<Done, Refused> {
-        if self.shutting_down {
-            return Err(Refused::Unavailable);
-        }
         let key = wish.key;
         if let Some(live) = self.sessions.get(&key) {
             // A retried PUT matches even after a PATCH, because it is compared with what was asked for first.
@@ -355,6 +372,9 @@ impl Engine {
         }
         if self.ended(now, &key).await?.is_some() {
             return Err(Refused::Conflict);
+        }
+        if self.draining {
+            return Err(Refused::Unavailable);
         }
         self.last_seq += 1;
         let live = Live {

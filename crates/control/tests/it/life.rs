@@ -304,6 +304,32 @@ async fn a_stop_ends_sessions_hosts_and_files() {
 }
 
 #[tokio::test]
+async fn a_drain_lets_sessions_end_and_takes_no_new_ones() {
+    let fleet = Fleet::default();
+    let world = World::with(fleet.clone(), |_| ()).await;
+    let ready = world.ready("s", 2).await;
+    let mut drained = Box::pin(world.running.drain());
+    let refused = async {
+        assert!(eventually(async || world.put("new", 5).await.status == 503).await);
+        assert_eq!(world.put("new", 5).await.header("Retry-After"), Some("1"));
+        assert_eq!(world.get("s").await, ready, "the session goes on");
+        assert_eq!(world.put("s", 2).await.status, 200, "a retried PUT is no new session");
+        assert_eq!(world.patch("s", 3).await.status, 200);
+        assert!(eventually(async || fleet.n_alive() == 1).await, "the pool is not kept");
+    };
+    tokio::select! {
+        () = &mut drained => panic!("a session is live"),
+        () = refused => {}
+    }
+    world.advance(180);
+    drained.await;
+    assert_eq!(world.get("s").await["status"], "Expired");
+    world.running.drain().await;
+    world.running.stop().await;
+    assert_eq!(fleet.n_alive(), 0);
+}
+
+#[tokio::test]
 async fn the_demo_session_is_there_at_once_and_every_time() {
     let fleet = Fleet::default();
     let demo = |config: &mut control::Config| {
