@@ -4,9 +4,11 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import tempfile
 import time
+import unittest.mock
 
 
 class Server:
@@ -37,6 +39,13 @@ class Server:
         self.ca = str(self.data / "tls" / "ca.pem")
         return self
 
+    def account_command(self, *arguments):
+        """What `belvedere account …` prints about this server's accounts, read as JSON."""
+        done = subprocess.run(
+            [os.environ["BELVEDERE_BIN"], "account", "--data", self.data, *arguments],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True, timeout=30)
+        return json.loads(done.stdout)
+
     def output(self):
         """What the server printed so far."""
         self.log.flush()
@@ -49,3 +58,15 @@ class Server:
         self.log.close()
         self.folder.cleanup()
         assert code == 0, f"the server ended with {code}:\n{output}"
+
+
+def names_of_this_machine():
+    """Until it is stopped, `sts.<domain>` and `remoterendering.<domain>` are 127.0.0.1 in this process, as entries in
+    the system's hosts file would make them."""
+    ask = socket.getaddrinfo
+
+    def answer(host, *arguments, **settings):
+        ours = isinstance(host, str) and host.startswith(("sts.", "remoterendering."))
+        return ask("127.0.0.1" if ours else host, *arguments, **settings)
+
+    return unittest.mock.patch("socket.getaddrinfo", answer)

@@ -5,14 +5,31 @@ Run by `cargo xtask test`; by hand: BELVEDERE_BIN=target/debug/belvedere target/
 
 import datetime
 import os
+import time
 import unittest
 import uuid
 
 from azure.core.credentials import AccessToken, AzureKeyCredential
-from azure.core.exceptions import HttpResponseError
+from azure.core.exceptions import (
+    ClientAuthenticationError, HttpResponseError, ResourceExistsError, ResourceNotFoundError)
+from azure.mixedreality.authentication import MixedRealityStsClient
 from azure.mixedreality.remoterendering import RemoteRenderingClient, RenderingSessionSize
 
-from server import Server
+from server import Server, names_of_this_machine
+
+
+def token_of(server, account):
+    """An access token by the SDK's own client of the token service."""
+    client = MixedRealityStsClient(
+        account_id=account["accountId"], account_domain="localhost", custom_endpoint_url=server.https,
+        credential=AzureKeyCredential(account["accountKey"]))
+    return client.get_token()
+
+
+def statuses(response):
+    """Of all tries, the successful or last one included."""
+    history = response.context.get("history", [])
+    return [entry.http_response.status_code for entry in history if entry.http_response is not None]
 
 
 class SessionsBySdk(unittest.TestCase):
@@ -75,6 +92,7 @@ class SessionsBySdk(unittest.TestCase):
         self.assertIsInstance(list(second.list_rendering_sessions()), list)
         wrong = self.client_with("A" * 43 + "=")
         error = self.refused(lambda: list(wrong.list_rendering_sessions()))
+        self.assertIsInstance(error, ClientAuthenticationError)
         self.assertEqual(error.status_code, 401)
         self.assertIn("Unauthorized", str(error))
 
@@ -91,15 +109,80 @@ class SessionsBySdk(unittest.TestCase):
         self.assertIn("negative", negative.error.message.lower())
         tiny = self.refused(lambda: self.client.begin_rendering_session("tiny", "Tiny", 4))
         self.assertEqual(tiny.error.message, "Can't specify this VM size: Tiny")
-        unknown = self.refused(lambda: self.client.get_rendering_session("never-was"))
-        self.assertEqual(unknown.status_code, 404)
+        for unknown in (
+                lambda: self.client.get_rendering_session("never-was"),
+                lambda: self.client.update_rendering_session("never-was", lease_time_minutes=9),
+                lambda: self.client.stop_rendering_session("never-was"),
+                lambda: self.client.get_rendering_session("a b/c%?#é")):
+            self.assertIsInstance(self.refused(unknown), ResourceNotFoundError)
+        odd = self.refused(lambda: self.client.begin_rendering_session("a b/c%?#é", "Standard", 4))
+        self.assertEqual((odd.status_code, odd.error.code), (400, "BadRequest"))
+
+    def test_another_account_is_closed(self):
+        other = self.server.account_command("create", "other")
+        client = RemoteRenderingClient(
+            endpoint=self.server.https, account_id=self.server.account["accountId"],
+            account_domain="localhost", credential=token_of(self.server, other))
+        error = self.refused(lambda: client.get_rendering_session("x"))
+        self.assertEqual((error.status_code, error.error.code), (403, "Forbidden"))
+
+    def test_names_as_in_azure(self):
+        """`https://sts.<account domain>` and `https://remoterendering.<domain>`, one listener behind both."""
+        domain = self.server.account["accountDomain"]
+        client = RemoteRenderingClient(
+            endpoint=f"https://remoterendering.{domain}", account_id=self.server.account["accountId"],
+            account_domain=domain, credential=AzureKeyCredential(self.server.account["accountKey"]))
+        with names_of_this_machine():
+            self.assertIsInstance(list(client.list_rendering_sessions()), list)
+            self.assertIsInstance(self.refused(lambda: client.get_rendering_session("x")), ResourceNotFoundError)
+
+    def test_a_poller_says_what_becomes_of_its_session(self):
+        name = "sdk-" + uuid.uuid4().hex
+        self.client.begin_rendering_session(name, "Standard", 5)
+        self.client.stop_rendering_session(name)
+        by_id = self.client.get_rendering_session_poller(session_id=name)
+        self.assertTrue(by_id.done())
+        self.assertEqual(by_id.result().status, "Stopped")
+        over = self.refused(lambda: self.client.update_rendering_session(name, lease_time_minutes=9))
+        self.assertEqual((over.status_code, over.error.code), (422, "UnprocessableEntity"))
 
     def test_the_same_id_with_other_settings_is_a_conflict(self):
         name = "sdk-" + uuid.uuid4().hex
         self.client.begin_rendering_session(name, "Standard", 5).result()
         other = self.refused(lambda: self.client.begin_rendering_session(name, "Standard", 7))
+        self.assertIsInstance(other, ResourceExistsError)
         self.assertEqual((other.status_code, other.error.code), (409, "Conflict"))
         self.client.stop_rendering_session(name)
+
+
+class LimitsBySdk(unittest.TestCase):
+    """Sixty requests a minute, ten of them at once: who asks more often waits, and need not know it."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = cls.enterClassContext(Server("--requests-per-minute", "60"))
+        os.environ["REQUESTS_CA_BUNDLE"] = cls.server.ca
+        cls.token = token_of(cls.server, cls.server.account)
+
+    def client(self, **settings):
+        return RemoteRenderingClient(
+            endpoint=self.server.https, account_id=self.server.account["accountId"],
+            account_domain="localhost", credential=self.token, **settings)
+
+    def test_who_asks_too_often_is_told_when_to_come_again_and_comes(self):
+        impatient = self.client(retry_total=0)
+        with self.assertRaises(HttpResponseError) as caught:
+            for _ in range(30):
+                list(impatient.list_rendering_sessions())
+        self.assertEqual(caught.exception.status_code, 429)
+        self.assertEqual(caught.exception.response.headers["Retry-After"], "1")
+
+        seen = []
+        patient = self.client(raw_response_hook=lambda response: seen.append(response))
+        started = time.monotonic()
+        self.assertEqual(list(patient.list_rendering_sessions()), [])
+        self.assertEqual(statuses(seen[-1])[:1], [429], "the first try was one too many")
+        self.assertGreater(time.monotonic() - started, 0.9, "the SDK waited as it was told")
 
 
 if __name__ == "__main__":
