@@ -61,6 +61,19 @@ pub(crate) fn run() -> Result<()> {
                 .env("BELVEDERE_BIN", &belvedere),
         )?);
     }
+    match tools::maven() {
+        Ok(()) => all.add(suite(
+            "conformance/java",
+            Command::new("mvn")
+                .args(["--batch-mode", "--no-transfer-progress", "test"])
+                .current_dir(root().join("conformance/java"))
+                .env("BELVEDERE_BIN", &belvedere),
+        )?),
+        Err(error) => {
+            println!("SKIPPED: conformance/java: {error:#}");
+            all.skipped += 1;
+        }
+    }
     all.add(suite(
         "browser",
         Command::new("node")
@@ -125,6 +138,7 @@ fn suite(name: &str, command: &mut Command) -> Result<Tally> {
 /// | cargo | `test result: ok. 12 passed; 0 failed; 1 ignored; …` |
 /// | vitest | `Tests  12 passed \| 1 skipped (13)` |
 /// | unittest | `Ran 5 tests in 2.1s`, then `FAILED (failures=1, errors=2)` or `OK (skipped=1)` |
+/// | Maven Surefire | `[INFO] Tests run: 5, Failures: 1, Errors: 2, Skipped: 0`, and with a time for each class |
 /// | ours | `12 passed, 0 failed, 1 skipped`, and `SKIPPED: why` by a test that passes |
 fn count(line: &str) -> Tally {
     let line = strip_colors(line);
@@ -142,6 +156,12 @@ fn count(line: &str) -> Tally {
         Tally { passed: number("passed"), failed: number("failed"), skipped: number("ignored") }
     } else if line.starts_with("SKIPPED:") {
         Tally { skipped: 1, ..Tally::default() }
+    } else if let Some((_level, counts)) = line.split_once("Tests run: ") {
+        if counts.contains("Time elapsed") {
+            return Tally::default();
+        }
+        let (failed, skipped) = (after("Failures: ") + after("Errors: "), after("Skipped: "));
+        Tally { passed: after("Tests run: ").saturating_sub(failed + skipped), failed, skipped }
     } else if line.starts_with("Tests ") || (line.contains(" passed, ") && line.contains(" failed")) {
         Tally { passed: number("passed"), failed: number("failed"), skipped: number("skipped") }
     } else if line.starts_with("Ran ") && line.contains(" test") {
@@ -182,6 +202,11 @@ mod tests {
             ("9 passed, 1 failed, 2 skipped", tally(9, 1, 2)),
             ("Ran 7 tests in 12.3s", tally(7, 0, 0)),
             ("FAILED (failures=1, errors=2)", tally(0, 3, 0)),
+            ("[ERROR] Tests run: 9, Failures: 1, Errors: 2, Skipped: 3", tally(3, 3, 3)),
+            (
+                "[INFO] Tests run: 5, Failures: 0, Errors: 0, Skipped: 0, Time elapsed: 4 s -- in A",
+                tally(0, 0, 0),
+            ),
             ("SKIPPED: ../shared/testdata is absent", tally(0, 0, 1)),
             ("test a::b ... ok", tally(0, 0, 0)),
             ("all 12 passed", tally(0, 0, 0)),

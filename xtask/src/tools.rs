@@ -9,15 +9,22 @@ use anyhow::{Context, Result, bail};
 
 use crate::{root, target};
 
-/// Packages of the Python side: Microsoft's SDK, what its newest base forgets to ask for, and the fuzzer of our OpenAPI.
-const PYTHON_PACKAGES: [&str; 3] =
-    ["azure-mixedreality-remoterendering==1.0.0b3", "six", "schemathesis==4.32.5"];
+/// Packages of the Python side: Microsoft's SDK, what its newest base forgets to ask for, what its asynchronous half
+/// needs, and the fuzzer of our OpenAPI.
+const PYTHON_PACKAGES: [&str; 4] =
+    ["azure-mixedreality-remoterendering==1.0.0b3", "six", "aiohttp", "schemathesis==4.32.5"];
+
+/// Versions of the SDK's base beside the newest: the oldest that works, and the last that asks for `six` itself.
+const AZURE_CORES: [&str; 2] = ["1.24.0", "1.35.1"];
 
 /// Installs everything that `test` needs.
 pub(crate) fn setup() -> Result<()> {
     npm()?;
-    python(&PYTHON_PACKAGES)?;
+    conformance_python()?;
     chromium()?;
+    if let Err(error) = maven() {
+        eprintln!("{error:#}");
+    }
     Ok(())
 }
 
@@ -127,9 +134,28 @@ pub(crate) fn python(packages: &[&str]) -> Result<PathBuf> {
     Ok(python)
 }
 
-/// A Python that can run `conformance/python`.
+/// A Python that can run `conformance/python`, with further versions of the SDK's base in folders beside it.
 pub(crate) fn conformance_python() -> Result<PathBuf> {
-    python(&PYTHON_PACKAGES)
+    let python = python(&PYTHON_PACKAGES)?;
+    for version in AZURE_CORES {
+        let folder = target().join("azure-core").join(version);
+        if !folder.join("azure/core").exists() {
+            run(Command::new(&python)
+                .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"])
+                .args(["--upgrade", "--target"])
+                .arg(&folder)
+                .arg(format!("azure-core=={version}")))?;
+        }
+    }
+    Ok(python)
+}
+
+/// Sees to a JDK and Maven, which run `conformance/java`.
+pub(crate) fn maven() -> Result<()> {
+    if works("mvn") && works("javac") {
+        return Ok(());
+    }
+    debian(&["default-jdk-headless", "maven"], "the Java conformance test")
 }
 
 /// A Python with VTK, the peer of the raster bench, and the Mesa that it renders with.

@@ -1,0 +1,182 @@
+package belvedere;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.azure.core.credential.AccessToken;
+import com.azure.core.credential.AzureKeyCredential;
+import com.azure.core.exception.HttpResponseException;
+import com.azure.core.util.polling.AsyncPollResponse;
+import com.azure.core.util.polling.LongRunningOperationStatus;
+import com.azure.core.util.polling.SyncPoller;
+import com.azure.mixedreality.authentication.MixedRealityStsClientBuilder;
+import com.azure.mixedreality.remoterendering.RemoteRenderingAsyncClient;
+import com.azure.mixedreality.remoterendering.RemoteRenderingClient;
+import com.azure.mixedreality.remoterendering.RemoteRenderingClientBuilder;
+import com.azure.mixedreality.remoterendering.models.BeginSessionOptions;
+import com.azure.mixedreality.remoterendering.models.RenderingSession;
+import com.azure.mixedreality.remoterendering.models.RenderingSessionSize;
+import com.azure.mixedreality.remoterendering.models.RenderingSessionStatus;
+import com.azure.mixedreality.remoterendering.models.UpdateSessionOptions;
+import com.fasterxml.jackson.databind.JsonNode;
+import java.time.Duration;
+import java.time.OffsetDateTime;
+import java.util.List;
+import java.util.UUID;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+
+/**
+ * The SDK as it is: an account key goes to https://sts.(domain), sessions to https://remoterendering.(domain), and one
+ * listener is behind both names.
+ */
+class RemoteRenderingTest {
+    private static final Duration POLL = Duration.ofMillis(100);
+    private static Server server;
+    private static String domain;
+
+    @BeforeAll
+    static void start() throws Exception {
+        server = new Server();
+        domain = server.account.get("accountDomain").asText();
+        // As on the command line of a JVM; read when the first connection with TLS is made.
+        System.setProperty("javax.net.ssl.trustStore", server.trustStore("changeit").toString());
+        System.setProperty("javax.net.ssl.trustStorePassword", "changeit");
+    }
+
+    @AfterAll
+    static void stop() throws Exception {
+        server.close();
+    }
+
+    private static RemoteRenderingClientBuilder builder(String key) {
+        return new RemoteRenderingClientBuilder()
+            .endpoint("https://remoterendering." + domain)
+            .accountId(server.account.get("accountId").asText())
+            .accountDomain(domain)
+            .credential(new AzureKeyCredential(key));
+    }
+
+    private static RemoteRenderingClient client() {
+        return builder(server.account.get("accountKey").asText()).buildClient();
+    }
+
+    private static BeginSessionOptions minutes(int minutes) {
+        return new BeginSessionOptions()
+            .setMaxLeaseTime(Duration.ofMinutes(minutes))
+            .setSize(RenderingSessionSize.STANDARD);
+    }
+
+    private static UpdateSessionOptions lease(int minutes) {
+        return new UpdateSessionOptions().maxLeaseTime(Duration.ofMinutes(minutes));
+    }
+
+    private static String name() {
+        return "java-" + UUID.randomUUID();
+    }
+
+    private static HttpResponseException refused(int status, Runnable action) {
+        HttpResponseException refusal = assertThrows(HttpResponseException.class, action::run);
+        assertEquals(status, refusal.getResponse().getStatusCode(), refusal.getMessage());
+        return refusal;
+    }
+
+    @Test
+    void createPollListExtendStop() {
+        RemoteRenderingClient client = client();
+        String name = name();
+        SyncPoller<RenderingSession, RenderingSession> poller =
+            client.beginSession(name, minutes(5)).setPollInterval(POLL);
+        assertEquals(LongRunningOperationStatus.SUCCESSFULLY_COMPLETED,
+            poller.waitForCompletion(Duration.ofSeconds(60)).getStatus());
+        RenderingSession ready = poller.getFinalResult();
+        assertEquals(name, ready.getId());
+        assertEquals(RenderingSessionStatus.READY, ready.getStatus());
+        assertEquals(RenderingSessionSize.STANDARD, ready.getSize());
+        assertNotNull(ready.getHostname());
+        for (int port : List.of(ready.getArrInspectorPort(), ready.getHandshakePort())) {
+            assertTrue(49_152 <= port && port <= 65_534, "port " + port);
+        }
+        assertNotEquals(ready.getArrInspectorPort(), ready.getHandshakePort());
+        assertTrue(ready.getTeraflops() > 0);
+        assertTrue(Duration.between(ready.getCreationTime(), OffsetDateTime.now()).abs().toMinutes() < 1);
+
+        assertTrue(client.listSessions().stream().anyMatch(session -> session.getId().equals(name)));
+        assertEquals(Duration.ofMinutes(6), client.updateSession(name, lease(6)).getMaxLeaseTime());
+        refused(422, () -> client.updateSession(name, lease(6)));
+
+        client.endSession(name);
+        RenderingSession stopped = client.getSession(name);
+        assertEquals(RenderingSessionStatus.STOPPED, stopped.getStatus());
+        assertEquals(ready.getCreationTime(), stopped.getCreationTime());
+        assertFalse(client.listSessions().stream().anyMatch(session -> session.getId().equals(name)));
+    }
+
+    @Test
+    void theAsynchronousClientDoesTheSame() {
+        RemoteRenderingAsyncClient client = builder(server.account.get("accountKey").asText()).buildAsyncClient();
+        String name = name();
+        RenderingSession ready = client.beginSession(name, minutes(5)).setPollInterval(POLL)
+            .last().flatMap(AsyncPollResponse::getFinalResult).block(Duration.ofSeconds(60));
+        assertEquals(RenderingSessionStatus.READY, ready.getStatus());
+        assertEquals(Duration.ofMinutes(7), client.updateSession(name, lease(7)).block().getMaxLeaseTime());
+        assertEquals(name, client.listSessions().filter(session -> session.getId().equals(name)).blockFirst().getId());
+        client.endSession(name).block();
+        assertEquals(RenderingSessionStatus.STOPPED, client.getSession(name).block().getStatus());
+        refused(404, () -> client.getSession("never-was").block());
+    }
+
+    @Test
+    void cancellingThePollerStopsTheSession() {
+        RemoteRenderingClient client = client();
+        String name = name();
+        SyncPoller<RenderingSession, RenderingSession> poller =
+            client.beginSession(name, minutes(5)).setPollInterval(POLL);
+        poller.cancelOperation();
+        assertEquals(RenderingSessionStatus.STOPPED, client.getSession(name).getStatus());
+        assertEquals(LongRunningOperationStatus.USER_CANCELLED,
+            poller.waitForCompletion(Duration.ofSeconds(60)).getStatus());
+    }
+
+    @Test
+    void errorsNameWhatIsWrong() {
+        RemoteRenderingClient client = client();
+        String negative = refused(400, () -> client.beginSession(name(), minutes(-4))).getMessage().toLowerCase();
+        assertTrue(negative.contains("lease") && negative.contains("negative"), negative);
+        refused(404, () -> client.getSession("never-was"));
+        refused(404, () -> client.updateSession("never-was", lease(9)));
+        refused(404, () -> client.endSession("never-was"));
+        String name = name();
+        client.beginSession(name, minutes(5)).poll();
+        assertTrue(refused(409, () -> client.beginSession(name, minutes(7))).getMessage().contains("Conflict"));
+        client.endSession(name);
+    }
+
+    @Test
+    void keysAndTokens() throws Exception {
+        RemoteRenderingClient second = builder(server.account.get("secondaryKey").asText()).buildClient();
+        assertNotNull(second.listSessions().stream().toList());
+        RemoteRenderingClient wrong = builder("A".repeat(43) + "=").buildClient();
+        refused(401, () -> wrong.getSession("x"));
+
+        JsonNode other = server.createAccount("other");
+        AccessToken token = new MixedRealityStsClientBuilder()
+            .accountId(other.get("accountId").asText())
+            .accountDomain(domain)
+            .credential(new AzureKeyCredential(other.get("accountKey").asText()))
+            .buildClient().getToken();
+        assertTrue(Duration.between(OffsetDateTime.now(), token.getExpiresAt()).toHours() >= 23);
+        RemoteRenderingClient stranger = new RemoteRenderingClientBuilder()
+            .endpoint("https://remoterendering." + domain)
+            .accountId(server.account.get("accountId").asText())
+            .accountDomain(domain)
+            .accessToken(token)
+            .buildClient();
+        assertTrue(refused(403, () -> stranger.getSession("x")).getMessage().contains("Forbidden"));
+    }
+}

@@ -1,0 +1,91 @@
+package belvedere;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.GeneralSecurityException;
+import java.security.KeyStore;
+import java.security.cert.CertificateFactory;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+
+/** A Belvedere server for a test: started on free ports with a data folder of its own, ended with the test. */
+final class Server implements AutoCloseable {
+    private final Process process;
+    private final Path data;
+    /** Content of account.json: the first account, its keys and its domain. */
+    final JsonNode account;
+
+    /** Starts it, with further arguments of `belvedere serve`. */
+    Server(String... arguments) throws IOException, InterruptedException {
+        data = Files.createTempDirectory("belvedere-test-");
+        List<String> command = new ArrayList<>(List.of(binary(), "serve", "--data", data.toString(),
+            "--listen-http", "127.0.0.1:0", "--listen-https", "127.0.0.1:0"));
+        command.addAll(List.of(arguments));
+        Path log = data.resolve("log.txt");
+        process = new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile()).start();
+        Instant deadline = Instant.now().plus(Duration.ofSeconds(30));
+        while (!Files.exists(data.resolve("ready.json"))) {
+            if (!process.isAlive() || Instant.now().isAfter(deadline)) {
+                process.destroyForcibly();
+                throw new IllegalStateException("the server did not start:\n" + Files.readString(log));
+            }
+            Thread.sleep(20);
+        }
+        account = new ObjectMapper().readTree(data.resolve("account.json").toFile());
+    }
+
+    private static String binary() {
+        String binary = System.getenv("BELVEDERE_BIN");
+        if (binary == null) {
+            throw new IllegalStateException("BELVEDERE_BIN must name the program to test");
+        }
+        return binary;
+    }
+
+    /** What `keytool -importcert -file ca.pem -keystore trust.p12` makes of the server's certificate authority. */
+    Path trustStore(String password) throws IOException, GeneralSecurityException {
+        KeyStore store = KeyStore.getInstance("PKCS12");
+        store.load(null, null);
+        try (InputStream ca = Files.newInputStream(data.resolve("tls").resolve("ca.pem"))) {
+            store.setCertificateEntry("belvedere", CertificateFactory.getInstance("X.509").generateCertificate(ca));
+        }
+        Path path = data.resolve("trust.p12");
+        try (OutputStream out = Files.newOutputStream(path)) {
+            store.store(out, password.toCharArray());
+        }
+        return path;
+    }
+
+    /** Makes another account. */
+    JsonNode createAccount(String name) throws IOException, InterruptedException {
+        Process command = new ProcessBuilder(binary(), "account", "--data", data.toString(), "create", name).start();
+        JsonNode made = new ObjectMapper().readTree(command.getInputStream());
+        if (command.waitFor() != 0) {
+            throw new IllegalStateException("`belvedere account create` failed");
+        }
+        return made;
+    }
+
+    @Override
+    public void close() throws IOException, InterruptedException {
+        process.destroy();
+        if (!process.waitFor(15, TimeUnit.SECONDS)) {
+            process.destroyForcibly();
+            throw new IllegalStateException("the server did not end");
+        }
+        try (var files = Files.walk(data)) {
+            for (Path path : files.sorted(Comparator.reverseOrder()).toList()) {
+                Files.delete(path);
+            }
+        }
+    }
+}
