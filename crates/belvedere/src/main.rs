@@ -4,6 +4,7 @@
 //! |---|---|
 //! | (none), `serve`, `view MODEL` | the service: control plane, token service, viewer |
 //! | `host` | one session's process; started by the service |
+//! | `config …` | what the service would be told |
 //! | `session …`, `account …` | the client side of the same things |
 
 mod account;
@@ -38,7 +39,12 @@ enum Command {
     },
     /// Serves one session (started by the service, not by hand).
     #[command(hide = true)]
-    Host,
+    Host(serve::HostArgs),
+    /// Checks and shows the settings of `serve`.
+    Config {
+        #[command(subcommand)]
+        command: config::command::ConfigCommand,
+    },
     /// Creates, shows, extends and stops sessions.
     Session {
         #[command(flatten)]
@@ -59,7 +65,8 @@ fn main() -> ExitCode {
         None => serve::run(&config::ServeArgs::default(), serve::Shown::Demo),
         Some(Command::Serve(args)) => serve::run(&args, serve::Shown::Nothing),
         Some(Command::View { model, serve: args }) => serve::run(&args, serve::Shown::Model(model)),
-        Some(Command::Host) => serve::host(),
+        Some(Command::Host(args)) => serve::host(&args),
+        Some(Command::Config { command }) => config::command::run(command),
         Some(Command::Session { connection, command }) => sessions::run(&connection, &command),
         Some(Command::Openapi) => {
             print!("{}", control::openapi_json());

@@ -1,16 +1,45 @@
 //! `belvedere`, `serve`, `view` and `host`: the long-running commands.
 
-use std::net::{SocketAddr, TcpListener};
+use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use clap::Args;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{ServeArgs, Settings};
 
-/// Environment variable with the log filter, in the syntax of `tracing_subscriber::EnvFilter`.
-const ENV_LOG: &str = "BELVEDERE_LOG";
+/// What is logged if nobody says what.
+const LOG: &str = "warn";
+
+/// What a host is told by the service that starts it, beside the link in its environment.
+#[derive(Args, Debug, Default)]
+pub(crate) struct HostArgs {
+    /// What is logged.
+    #[arg(long)]
+    log: Option<String>,
+    /// Where media is received.
+    #[arg(long)]
+    media_listen: Option<SocketAddr>,
+    /// Where clients send it.
+    #[arg(long)]
+    media_advertise: Option<IpAddr>,
+}
+
+impl HostArgs {
+    /// The same as a command line.
+    fn to_args(&self) -> Vec<OsString> {
+        let pairs = [
+            ("--log", self.log.clone()),
+            ("--media-listen", self.media_listen.map(|address| address.to_string())),
+            ("--media-advertise", self.media_advertise.map(|ip| ip.to_string())),
+        ];
+        let given = pairs.into_iter().filter_map(|(flag, value)| Some([flag.into(), value?.into()]));
+        given.flatten().collect()
+    }
+}
 
 /// Lease of the session that the service makes for its own user: the longest there is.
 const OWN_LEASE_MINUTES: u32 = protocol::rest::MAX_LEASE_MINUTES;
@@ -28,8 +57,11 @@ pub(crate) enum Shown {
 /// Serves until interrupted.
 pub(crate) fn run(args: &ServeArgs, shown: Shown) -> Result<()> {
     let began = Instant::now();
-    log_to_stderr();
-    let settings = args.settings()?;
+    let (settings, warnings) = args.settings()?;
+    log_to_stderr(settings.log.as_deref());
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     let demo = match shown {
         Shown::Nothing => None,
         Shown::Demo => Some(control::Demo {
@@ -59,13 +91,21 @@ pub(crate) fn run(args: &ServeArgs, shown: Shown) -> Result<()> {
 }
 
 /// Serves one session, as told by the environment.
-pub(crate) fn host() -> Result<()> {
-    log_to_stderr();
-    host::run(host::HostConfig::from_env()?)
+pub(crate) fn host(args: &HostArgs) -> Result<()> {
+    log_to_stderr(args.log.as_deref());
+    let mut config = host::HostConfig::from_env()?;
+    if let Some(listen) = args.media_listen {
+        config.media_listen = listen;
+    }
+    config.media_advertise = args.media_advertise.or(config.media_advertise);
+    host::run(config)
 }
 
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env(ENV_LOG).unwrap_or_else(|_unset| EnvFilter::new("warn"));
+fn log_to_stderr(filter: Option<&str>) {
+    let filter = match filter {
+        Some(filter) => EnvFilter::new(filter),
+        None => EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new(LOG)),
+    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -88,17 +128,28 @@ fn model_path(path: &Path) -> Result<String> {
 
 fn control_config(settings: Settings, demo: Option<control::Demo>) -> Result<control::Config> {
     let own = std::env::current_exe().context("the program cannot find itself to start hosts")?;
+    let host = HostArgs {
+        log: settings.log,
+        media_listen: settings.media.listen,
+        media_advertise: settings.media.advertise,
+    };
+    let command = [own.into(), "host".into()].into_iter().chain(host.to_args()).collect();
     let address = |wanted: SocketAddr| if settings.default_ports { free_or_any(wanted) } else { wanted };
     Ok(control::Config {
         listen_http: address(settings.listen_http),
         listen_https: address(settings.listen_https),
+        allow_remote: settings.allow_remote,
+        hostname: settings.hostname,
+        handshake_port: settings.handshake_port,
+        inspector_port: settings.inspector_port,
         models_dir: settings.models,
         demo,
         n_warm_hosts: settings.warm_hosts,
+        n_hosts_max: settings.max_hosts,
         rate_limit: settings.rate_limit,
         cors_origins: settings.cors_origins,
         oidc_issuers: settings.oidc_issuers,
-        ..control::Config::new(settings.data, vec![own.into(), "host".into()])
+        ..control::Config::new(settings.data, command)
     })
 }
 

@@ -29,6 +29,7 @@ mod tokens;
 pub use accounts::AccountFile;
 pub use files::FolderError;
 pub use http::cors::{NoOrigin, Origin};
+pub use http::listen::SESSION_PORTS;
 pub use oidc::OidcIssuer;
 pub use openapi::openapi_json;
 pub use rate::RateLimit;

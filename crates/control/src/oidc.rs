@@ -82,7 +82,7 @@ pub struct OidcIssuer {
 
 impl OidcIssuer {
     /// Why this cannot be an issuer, if it cannot.
-    pub(crate) fn flaw(&self) -> Option<String> {
+    pub fn flaw(&self) -> Option<String> {
         let issuer = &self.issuer;
         if !is_safe(issuer) {
             return Some(format!(

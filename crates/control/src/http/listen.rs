@@ -30,7 +30,7 @@ const GREETING_TIMEOUT: Duration = Duration::from_secs(15);
 const DRAIN: Duration = Duration::from_secs(1);
 
 /// The ports that the API allows for a session's handshake and inspector.
-pub(crate) const SESSION_PORTS: std::ops::RangeInclusive<u16> = 49_152..=65_534;
+pub const SESSION_PORTS: std::ops::RangeInclusive<u16> = 49_152..=65_534;
 
 /// Random ports that are tried before giving up; the range has 16,000.
 const PORT_TRIES: usize = 100;

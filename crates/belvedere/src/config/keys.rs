@@ -1,0 +1,360 @@
+//! The table of settings: the one place that knows their names, forms, defaults and help.
+//!
+//! A setting is a `static` here and a row of [`TABLE`]; flag, environment variable, place in the file, `--help`,
+//! `config show` and the page in `docs/how-to/` follow from that. What reads it is [`super::Settings`].
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use control::Origin;
+
+/// What is known of a setting beside its type.
+#[derive(Debug)]
+pub(crate) struct About {
+    /// Words joined by `-`, below a table of the file where that is named first: `listen-http`, `tls.key`.
+    pub(crate) name: &'static str,
+    /// How it is written.
+    pub(crate) form: Form,
+    /// What a value is, for `--help`: `DIR`, `ADDR`.
+    pub(crate) value_name: &'static str,
+    /// As it would be given; none if leaving it out means something that no value says.
+    pub(crate) default: Option<&'static str>,
+    /// A sentence or two. Says what leaving it out means if there is no default.
+    pub(crate) help: &'static str,
+    /// Never shown.
+    pub(crate) secret: bool,
+}
+
+/// How a value is written in the file; flags and variables are always text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// `"text"`.
+    Text,
+    /// `"text"`; in the file it is relative to the file's folder.
+    Path,
+    /// `12`.
+    Whole,
+    /// `true` or `false`; the bare flag means `true`.
+    Switch,
+    /// `["text", "text"]`; flags are repeated, in variables there are commas between.
+    List,
+}
+
+/// A setting with values of type `T`.
+pub(crate) struct Key<T> {
+    pub(crate) about: About,
+    /// Reads one value, or says what is allowed.
+    pub(crate) parse: fn(&str) -> Result<T, String>,
+}
+
+/// A [`Key`] of any type.
+pub(crate) trait Row: Sync {
+    fn about(&self) -> &About;
+    /// Says what is allowed if `text` is not.
+    fn check(&self, text: &str) -> Result<(), String>;
+}
+
+impl<T> Row for Key<T> {
+    fn about(&self) -> &About {
+        &self.about
+    }
+
+    fn check(&self, text: &str) -> Result<(), String> {
+        (self.parse)(text).map(drop)
+    }
+}
+
+impl About {
+    /// `listen-http` of `--listen-http`.
+    pub(crate) fn flag(&self) -> String {
+        self.name.replace('.', "-")
+    }
+
+    /// The environment variable.
+    pub(crate) fn variable(&self) -> String {
+        format!("BELVEDERE_{}", self.name.replace(['.', '-'], "_").to_uppercase())
+    }
+}
+
+/// A setting without default that is no secret; the rest is changed with struct update.
+const fn about(name: &'static str, form: Form, value_name: &'static str, help: &'static str) -> About {
+    About { name, form, value_name, default: None, help, secret: false }
+}
+
+/// The same with a default.
+const fn about_or(
+    name: &'static str,
+    form: Form,
+    value_name: &'static str,
+    default: &'static str,
+    help: &'static str,
+) -> About {
+    About { name, form, value_name, default: Some(default), help, secret: false }
+}
+
+pub(crate) static DATA: Key<PathBuf> = Key {
+    about: about(
+        "data",
+        Form::Path,
+        "DIR",
+        "Folder for everything that must last: accounts, certificates, database. Without it: the user's data folder.",
+    ),
+    parse: path,
+};
+
+pub(crate) static LISTEN_HTTP: Key<SocketAddr> = Key {
+    about: about(
+        "listen-http",
+        Form::Text,
+        "ADDR",
+        "Address of viewer and REST without TLS; port 0 takes a free one. Without it: 127.0.0.1:8080, or a free port if that is taken.",
+    ),
+    parse: address,
+};
+
+pub(crate) static LISTEN_HTTPS: Key<SocketAddr> = Key {
+    about: about(
+        "listen-https",
+        Form::Text,
+        "ADDR",
+        "Address of REST with TLS; port 0 takes a free one. Without it: 127.0.0.1:8443, or a free port if that is taken.",
+    ),
+    parse: address,
+};
+
+pub(crate) static ALLOW_REMOTE: Key<bool> = Key {
+    about: about_or(
+        "allow-remote",
+        Form::Switch,
+        "BOOL",
+        "false",
+        "Lets other machines in: without it, only loopback addresses may be listened at.",
+    ),
+    parse: switch,
+};
+
+pub(crate) static HOSTNAME: Key<String> = Key {
+    about: about_or(
+        "hostname",
+        Form::Text,
+        "NAME",
+        "localhost",
+        "The name by which clients reach this machine: sessions report it, and the certificate must have it.",
+    ),
+    parse: text,
+};
+
+pub(crate) static HANDSHAKE_PORT: Key<u16> = Key {
+    about: about_or(
+        "handshake-port",
+        Form::Whole,
+        "PORT",
+        "50051",
+        "The TLS port that sessions report as `handshakePort`, 49152 to 65534; 0 takes a free one.",
+    ),
+    parse: session_port,
+};
+
+pub(crate) static INSPECTOR_PORT: Key<u16> = Key {
+    about: about_or(
+        "inspector-port",
+        Form::Whole,
+        "PORT",
+        "50052",
+        "The TLS port that sessions report as `arrInspectorPort`, 49152 to 65534; 0 takes a free one.",
+    ),
+    parse: session_port,
+};
+
+pub(crate) static MEDIA_LISTEN: Key<SocketAddr> = Key {
+    about: about_or(
+        "media-listen",
+        Form::Text,
+        "ADDR",
+        "127.0.0.1:0",
+        "Address where hosts receive media over UDP; port 0 takes a free one for each session.",
+    ),
+    parse: address,
+};
+
+pub(crate) static MEDIA_ADVERTISE: Key<IpAddr> = Key {
+    about: about(
+        "media-advertise",
+        Form::Text,
+        "IP",
+        "The address that clients are told to send media to, as behind a port forwarding. Without it: the one listened at.",
+    ),
+    parse: ip,
+};
+
+pub(crate) static MODELS: Key<PathBuf> = Key {
+    about: about(
+        "models",
+        Form::Path,
+        "DIR",
+        "Folder with models that clients may load. Without it: only models that are built in.",
+    ),
+    parse: path,
+};
+
+pub(crate) static WARM_HOSTS: Key<u32> = Key {
+    about: about_or(
+        "warm-hosts",
+        Form::Whole,
+        "N",
+        "1",
+        "How many hosts wait, started, for the next session; 0 starts each on demand.",
+    ),
+    parse: whole,
+};
+
+pub(crate) static MAX_HOSTS: Key<u32> = Key {
+    about: about_or(
+        "max-hosts",
+        Form::Whole,
+        "N",
+        "16",
+        "How many sessions may have hosts at the same time; further ones end in Error.",
+    ),
+    parse: whole,
+};
+
+pub(crate) static REQUESTS_PER_MINUTE: Key<u32> = Key {
+    about: about_or(
+        "requests-per-minute",
+        Form::Whole,
+        "N",
+        "6000",
+        "Requests per minute of one account for one class of operations, and for tokens from one address; a sixth of them may come at once; 0 sets no limit.",
+    ),
+    parse: whole,
+};
+
+pub(crate) static CORS_ORIGINS: Key<Origin> = Key {
+    about: about(
+        "cors-origins",
+        Form::List,
+        "ORIGIN",
+        "Origins whose pages may call the API from browsers, such as https://app.example.com. Without it: none but our own.",
+    ),
+    parse: origin,
+};
+
+pub(crate) static LOG: Key<String> = Key {
+    about: about(
+        "log",
+        Form::Text,
+        "FILTER",
+        "What is logged: error, warn, info, debug, trace, or by part, as in warn,control=info. Without it: RUST_LOG, or warn.",
+    ),
+    parse: log_filter,
+};
+
+/// All settings, in the order of the documentation.
+pub(crate) static TABLE: &[&dyn Row] = &[
+    &DATA,
+    &LISTEN_HTTP,
+    &LISTEN_HTTPS,
+    &ALLOW_REMOTE,
+    &HOSTNAME,
+    &HANDSHAKE_PORT,
+    &INSPECTOR_PORT,
+    &MEDIA_LISTEN,
+    &MEDIA_ADVERTISE,
+    &MODELS,
+    &WARM_HOSTS,
+    &MAX_HOSTS,
+    &REQUESTS_PER_MINUTE,
+    &CORS_ORIGINS,
+    &LOG,
+];
+
+/// Tables of the file that may come several times, read by serde; no flags and no variables say them.
+pub(crate) const REPEATED: [&str; 1] = ["oidc"];
+
+/// Variables of ours that are no settings of the service: what its clients are told, what hosts get from it, and
+/// what tests use.
+pub(crate) const OTHER_VARIABLES: [&str; 8] = [
+    "BELVEDERE_CONFIG",
+    "BELVEDERE_ENDPOINT",
+    "BELVEDERE_ACCOUNT_ID",
+    "BELVEDERE_ACCOUNT_KEY",
+    "BELVEDERE_CA",
+    protocol::link::ENV_LINK_URL,
+    protocol::link::ENV_LINK_TOKEN,
+    "BELVEDERE_BIN",
+];
+
+fn text(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("it must not be empty".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+fn path(value: &str) -> Result<PathBuf, String> {
+    text(value).map(PathBuf::from)
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_odd| "allowed are IP address and port, as in 127.0.0.1:8080 or [::1]:8080".to_owned())
+}
+
+fn ip(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_odd| "allowed is an IP address, as 192.0.2.1".to_owned())
+}
+
+fn whole(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_odd| format!("allowed are whole numbers from 0 to {}", u32::MAX))
+}
+
+fn session_port(text: &str) -> Result<u16, String> {
+    let allowed = control::SESSION_PORTS;
+    text.parse().ok().filter(|port| *port == 0 || allowed.contains(port)).ok_or_else(|| {
+        format!("allowed are ports from {} to {}, and 0 for a free one", allowed.start(), allowed.end())
+    })
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_odd| "allowed are true and false".to_owned())
+}
+
+fn origin(text: &str) -> Result<Origin, String> {
+    text.parse().map_err(|error: control::NoOrigin| error.to_string())
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::builder().parse(text) {
+        Ok(_filter) => Ok(text.to_owned()),
+        Err(error) => {
+            Err(format!("allowed is a level, or parts with levels, as in warn,control=info ({error})"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_well_formed() {
+        let mut names: Vec<&str> = TABLE.iter().map(|row| row.about().name).collect();
+        for row in TABLE {
+            let about = row.about();
+            let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase());
+            assert!(about.name.split(['.', '-']).all(is_word), "{}", about.name);
+            assert!(about.help.ends_with('.'), "{}", about.name);
+            if let Some(default) = about.default {
+                assert_eq!(row.check(default), Ok(()), "{}", about.name);
+            } else {
+                let says = about.help.contains("Without it") || about.help.contains("must be given");
+                assert!(says, "{} does not say what leaving it out means", about.name);
+            }
+            assert!(!OTHER_VARIABLES.contains(&about.variable().as_str()), "{}", about.name);
+        }
+        names.extend(REPEATED);
+        let n_names = names.len();
+        let mut flags: Vec<String> = names.iter().map(|name| name.replace('.', "-")).collect();
+        flags.sort();
+        flags.dedup();
+        assert_eq!(flags.len(), n_names, "a name comes twice");
+    }
+}

@@ -1,0 +1,230 @@
+//! What the service is told: flags over environment over file over defaults, read once, checked, and given to the
+//! rest of the program as [`Settings`].
+//!
+//! ```text
+//!   keys     the table of settings: names, forms, defaults, help
+//!   sources  values by name, each with where it was given; problems
+//!   here     values → Settings, and what depends on several of them
+//!   command  `belvedere config check` and `show`
+//! ```
+
+pub(crate) mod command;
+mod keys;
+mod sources;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
+use control::{OidcIssuer, Origin, RateLimit};
+
+use keys::Form;
+use sources::{Problems, Values};
+
+/// Port of the plain HTTP listener.
+const HTTP_PORT: u16 = 8080;
+/// Port of the HTTPS listener.
+const HTTPS_PORT: u16 = 8443;
+
+/// Environment variable with the path of the configuration file.
+const ENV_CONFIG: &str = "BELVEDERE_CONFIG";
+
+/// Flags of `serve` and `view`: one for each row of [`keys::TABLE`], and the file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ServeArgs {
+    config: Option<PathBuf>,
+    flags: BTreeMap<&'static str, Vec<String>>,
+}
+
+impl Args for ServeArgs {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let file = Arg::new("config")
+            .long("config")
+            .value_name("FILE")
+            .value_parser(clap::value_parser!(PathBuf))
+            .help("TOML file with settings [env: BELVEDERE_CONFIG]");
+        let flags = keys::TABLE.iter().map(|row| {
+            let about = row.about();
+            let default = about.default.map(|value| format!(" Default: {value}.")).unwrap_or_default();
+            let arg = Arg::new(about.name)
+                .long(about.flag())
+                .value_name(about.value_name)
+                .help(format!("{}{default}", about.help));
+            match about.form {
+                Form::List => arg.action(ArgAction::Append).value_delimiter(','),
+                Form::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
+                Form::Text | Form::Path | Form::Whole => arg,
+            }
+        });
+        command.arg(file).args(flags).after_help(
+            "Each setting can also be an environment variable (BELVEDERE_ and its name: --listen-http is \
+             BELVEDERE_LISTEN_HTTP) or stand in the file (listen-http = \"…\"). Flags win over variables, variables \
+             over the file. `belvedere config show` tells which value comes from where.",
+        )
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for ServeArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut args = Self::default();
+        args.update_from_arg_matches(matches)?;
+        Ok(args)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.config = matches.get_one("config").cloned();
+        self.flags = keys::TABLE
+            .iter()
+            .map(|row| row.about().name)
+            .filter_map(|name| Some((name, matches.get_many::<String>(name)?.cloned().collect())))
+            .collect();
+        Ok(())
+    }
+}
+
+impl ServeArgs {
+    /// Everything that was given, by whatever way.
+    fn values(&self) -> Values {
+        let file = self.config.clone().or_else(|| std::env::var_os(ENV_CONFIG).map(PathBuf::from));
+        Values::gather(file.as_deref(), std::env::vars_os(), &self.flags)
+    }
+
+    /// The settings, and what to tell the operator about them.
+    ///
+    /// # Errors
+    ///
+    /// Names everything that is wrong, with its place.
+    pub(crate) fn settings(&self) -> Result<(Settings, Vec<String>)> {
+        let mut values = self.values();
+        let settings = Settings::of(&mut values)?;
+        if !values.problems.is_empty() {
+            bail!(Problems(values.problems));
+        }
+        Ok((settings, values.warnings.iter().map(ToString::to_string).collect()))
+    }
+}
+
+/// Settings that are complete.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) data: PathBuf,
+    pub(crate) listen_http: SocketAddr,
+    pub(crate) listen_https: SocketAddr,
+    /// Both ports were left to us, so a busy one may be replaced by a free one.
+    pub(crate) default_ports: bool,
+    pub(crate) allow_remote: bool,
+    pub(crate) hostname: String,
+    pub(crate) handshake_port: u16,
+    pub(crate) inspector_port: u16,
+    pub(crate) media: Media,
+    pub(crate) models: Option<PathBuf>,
+    pub(crate) warm_hosts: u32,
+    pub(crate) max_hosts: u32,
+    pub(crate) rate_limit: RateLimit,
+    pub(crate) cors_origins: Vec<Origin>,
+    pub(crate) oidc_issuers: Vec<OidcIssuer>,
+    pub(crate) log: Option<String>,
+}
+
+/// Where hosts receive media.
+#[derive(Debug)]
+pub(crate) struct Media {
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) advertise: Option<IpAddr>,
+}
+
+impl Settings {
+    /// Completes the values; what does not fit together is added to their problems and warnings, and the settings are
+    /// good only if there are none.
+    fn of(values: &mut Values) -> Result<Self> {
+        let data = match values.one(&keys::DATA) {
+            Some(data) => data,
+            None => default_data_dir()?,
+        };
+        let models = values.one(&keys::MODELS).and_then(|dir| match dir.canonicalize() {
+            Ok(dir) => Some(dir),
+            Err(error) => {
+                let words = format!("the folder {} cannot be read: {error}", dir.display());
+                values.problem(values.source(&keys::MODELS), words);
+                None
+            }
+        });
+        for (issuer, source) in std::mem::take(&mut values.oidc) {
+            match issuer.flaw() {
+                Some(flaw) => values.problem(source, flaw),
+                None => values.oidc.push((issuer, source)),
+            }
+        }
+        check_reach(values);
+        let http = values.one(&keys::LISTEN_HTTP);
+        let https = values.one(&keys::LISTEN_HTTPS);
+        let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Ok(Self {
+            data,
+            default_ports: http.is_none() && https.is_none(),
+            listen_http: http.unwrap_or_else(|| loopback(HTTP_PORT)),
+            listen_https: https.unwrap_or_else(|| loopback(HTTPS_PORT)),
+            allow_remote: values.one(&keys::ALLOW_REMOTE).unwrap_or_default(),
+            hostname: values.one(&keys::HOSTNAME).unwrap_or_default(),
+            handshake_port: values.one(&keys::HANDSHAKE_PORT).unwrap_or_default(),
+            inspector_port: values.one(&keys::INSPECTOR_PORT).unwrap_or_default(),
+            media: Media {
+                listen: values.one(&keys::MEDIA_LISTEN),
+                advertise: values.one(&keys::MEDIA_ADVERTISE),
+            },
+            models,
+            warm_hosts: values.one(&keys::WARM_HOSTS).unwrap_or_default(),
+            max_hosts: values.one(&keys::MAX_HOSTS).unwrap_or_default(),
+            cors_origins: values.all(&keys::CORS_ORIGINS),
+            oidc_issuers: values.oidc.iter().map(|(issuer, _)| issuer.clone()).collect(),
+            rate_limit: RateLimit::of(values.one(&keys::REQUESTS_PER_MINUTE).unwrap_or_default()),
+            log: values.one(&keys::LOG),
+        })
+    }
+}
+
+/// Who can reach the service: nobody beyond this machine unless that is asked for, and then with what it needs.
+fn check_reach(values: &mut Values) {
+    let allowed = values.one(&keys::ALLOW_REMOTE).unwrap_or_default();
+    for key in [&keys::LISTEN_HTTP, &keys::LISTEN_HTTPS, &keys::MEDIA_LISTEN] {
+        let Some(address) = values.one(key).filter(|address| !address.ip().is_loopback()) else { continue };
+        let source = values.source(key);
+        if !allowed {
+            values.problem(
+                source,
+                format!(
+                    "other machines reach {address}; if they are meant to, say so with `--allow-remote` or \
+                     `allow-remote = true`, else listen at a loopback address"
+                ),
+            );
+        } else if std::ptr::eq(key, &raw const keys::LISTEN_HTTP) {
+            values.warn(
+                source,
+                "keys and tokens travel to this address in the clear; let only a proxy reach it, or listen at loopback",
+            );
+        }
+    }
+    let https = values.one(&keys::LISTEN_HTTPS).is_some_and(|address| !address.ip().is_loopback());
+    let hostname = values.one(&keys::HOSTNAME).unwrap_or_default();
+    if allowed && https && hostname == "localhost" {
+        let source = values.source(&keys::HOSTNAME);
+        values.warn(source, "clients elsewhere are told to look for sessions at `localhost`; set `hostname`");
+    }
+}
+
+/// `belvedere` in the folder where this user's programs keep data.
+pub(crate) fn default_data_dir() -> Result<PathBuf> {
+    match dirs::data_local_dir() {
+        Some(dir) => Ok(dir.join("belvedere")),
+        None => bail!("there is no home folder to keep data in; give one with --data DIR"),
+    }
+}
+
+#[cfg(test)]
+mod tests;
