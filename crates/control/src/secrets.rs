@@ -24,9 +24,32 @@ impl SecretHash {
     }
 }
 
-/// 256 random bits for one host's link.
-pub(crate) fn link_secret() -> String {
-    URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
+/// Where the engine's random bits come from: the machine, or the seed of a simulation.
+pub(crate) struct Random(Box<Fill>);
+
+type Fill = dyn FnMut(&mut [u8]) + Send;
+
+impl Random {
+    /// Bits that nobody can guess.
+    pub(crate) fn of_the_machine() -> Self {
+        Self::of(|bytes| rand::fill(bytes))
+    }
+
+    /// The bits that `fill` gives.
+    pub(crate) fn of(fill: impl FnMut(&mut [u8]) + Send + 'static) -> Self {
+        Self(Box::new(fill))
+    }
+
+    pub(crate) fn bytes<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        (self.0)(&mut bytes);
+        bytes
+    }
+
+    /// 256 bits for one host's link.
+    pub(crate) fn link_secret(&mut self) -> String {
+        URL_SAFE_NO_PAD.encode(self.bytes::<32>())
+    }
 }
 
 /// A new account key: base64 of 32 random bytes, 44 characters, as Azure's are.

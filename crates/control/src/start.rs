@@ -33,6 +33,7 @@ use crate::metrics::Metrics;
 use crate::oidc::{Issuers, OidcIssuer};
 use crate::provision::{Local, Provisioner};
 use crate::rate::RateLimit;
+use crate::secrets::Random;
 use crate::store::{Account, Store, StoreError};
 use crate::tls::{self, TlsError};
 use crate::tokens::{Role, TokenError, Tokens};
@@ -268,6 +269,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         Arc::clone(&view),
         Arc::clone(&metrics),
         limits,
+        Random::of_the_machine(),
     )
     .await?;
     let (events, inlet) = mpsc::channel(EVENTS_MAX);

@@ -12,14 +12,13 @@ use protocol::HostId;
 use protocol::link::{EndReason, ToHost};
 use protocol::rest::SessionSize;
 use session::pool::{self, FAILURES_BEFORE_GIVING_UP, Pool};
-use uuid::Uuid;
+use uuid::Builder;
 
 use super::{
     After, Alarm, Engine, Error, Hello, HostNews, Input, Key, Link, News, SecretHash, StoredHost, Timestamp,
     Welcomed, oneshot,
 };
 use crate::provision::{HostOrder, Process};
-use crate::secrets::link_secret;
 
 /// From the start of a host to its Hello; it takes some ten milliseconds.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -175,7 +174,7 @@ impl Engine {
             // The token was for one time.
             host.token_hash = None;
             self.credentials.remove(&hello.credential);
-            let secret = link_secret();
+            let secret = self.random.link_secret();
             let hash = SecretHash::of(&secret);
             host.secret_hash = Some(hash);
             self.credentials.insert(hash, id);
@@ -369,8 +368,8 @@ impl Engine {
     }
 
     fn order(&mut self, now: Timestamp, size: SessionSize) {
-        let id = HostId::new(Uuid::new_v4());
-        let token = link_secret();
+        let id = HostId::new(Builder::from_random_bytes(self.random.bytes()).into_uuid());
+        let token = self.random.link_secret();
         let token_hash = SecretHash::of(&token);
         self.credentials.insert(token_hash, id);
         let host = Host {

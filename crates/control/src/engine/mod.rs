@@ -29,7 +29,7 @@ use crate::engine::view::{Key, Shown, View};
 use crate::link::{Hello, HostNews, Link, Welcomed};
 use crate::metrics::{Census, Metrics};
 use crate::provision::{News, NewsSender, Provisioner};
-use crate::secrets::SecretHash;
+use crate::secrets::{Random, SecretHash};
 use crate::store::{SessionStore, StoreError, StoredHost, StoredSession};
 
 /// Events on their way to the engine; beyond this many, requests wait.
@@ -182,6 +182,7 @@ pub(crate) struct Engine {
     view: Arc<View>,
     metrics: Arc<Metrics>,
     limits: Limits,
+    random: Random,
     news: NewsSender,
 
     sessions: HashMap<Key, Live>,
@@ -214,6 +215,7 @@ impl Engine {
         view: Arc<View>,
         metrics: Arc<Metrics>,
         limits: Limits,
+        random: Random,
     ) -> Result<(Self, mpsc::UnboundedReceiver<News>), StoreError> {
         let (news, inlet) = mpsc::unbounded_channel();
         let now = clock.now();
@@ -225,6 +227,7 @@ impl Engine {
             provisioner,
             view,
             metrics,
+            random,
             news: NewsSender(news),
             sessions: HashMap::new(),
             hosts: HashMap::new(),
@@ -283,6 +286,17 @@ impl Engine {
         loop {
             let alarm = self.alarms.first().map(|(at, _)| clock.sleep_until(*at));
             tokio::select! {
+                // In this order: news of processes are few and matter more than wishes, and alarms ring after every
+                // batch anyway.
+                biased;
+                // We hold a sender, so this never ends.
+                Some(first) = news.recv() => {
+                    let now = clock.now();
+                    self.hear(now, first);
+                    while let Ok(next) = news.try_recv() {
+                        self.hear(now, next);
+                    }
+                }
                 n_events = events.recv_many(&mut batch, BATCH_MAX) => {
                     if n_events == 0 {
                         return;
@@ -290,14 +304,6 @@ impl Engine {
                     let now = clock.now();
                     for event in batch.drain(..) {
                         self.handle(now, event).await;
-                    }
-                }
-                // We hold a sender, so this never ends.
-                Some(first) = news.recv() => {
-                    let now = clock.now();
-                    self.hear(now, first);
-                    while let Ok(next) = news.try_recv() {
-                        self.hear(now, next);
                     }
                 }
                 () = async { alarm.unwrap_or_else(|| Box::pin(std::future::pending())).await } => {}
@@ -350,11 +356,13 @@ impl Engine {
                 self.draining = true;
                 self.shutting_down = true;
                 self.shutdown = Some(reply);
-                let keys: Vec<Key> = self.sessions.keys().cloned().collect();
+                let mut keys: Vec<Key> = self.sessions.keys().cloned().collect();
+                keys.sort_unstable();
                 for key in keys {
                     self.tell(now, &key, Input::Shutdown);
                 }
-                let hosts: Vec<HostId> = self.hosts.keys().copied().collect();
+                let mut hosts: Vec<HostId> = self.hosts.keys().copied().collect();
+                hosts.sort_unstable();
                 for host in hosts {
                     self.end_host(host, EndReason::Shutdown);
                 }
