@@ -6,13 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
+use axum::extract::ws::{CloseFrame, Message, close_code};
+use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use protocol::link::{Camera, EndReason, FromHost, MAX_MESSAGE_BYTES, ToHost, VERSION};
 use protocol::rest::Error;
 use protocol::{ConnectionId, HostId, SessionId};
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 
+use crate::clock::Clock;
 use crate::engine::Event;
 use crate::secrets::SecretHash;
 
@@ -200,34 +202,59 @@ impl Drop for Abandoned<'_> {
     }
 }
 
-/// Serves one link until it breaks. Those who have not said Hello wait for one of the places of `strangers`.
-pub(crate) async fn serve(mut socket: WebSocket, strangers: &Semaphore, engine: mpsc::Sender<Event>) {
+/// A WebSocket, or what stands for one.
+pub(crate) trait Socket:
+    Stream<Item = Result<Message, axum::Error>> + Sink<Message, Error = axum::Error> + Send + Unpin
+{
+}
+
+impl<S> Socket for S where
+    S: Stream<Item = Result<Message, axum::Error>> + Sink<Message, Error = axum::Error> + Send + Unpin
+{
+}
+
+/// Serves one link until it breaks or the engine is gone. Those who have not said Hello wait for one of the places of
+/// `strangers`.
+pub(crate) async fn serve(
+    socket: impl Socket,
+    strangers: &Semaphore,
+    clock: &dyn Clock,
+    engine: mpsc::Sender<Event>,
+) {
+    tokio::select! {
+        biased;
+        () = engine.closed() => {}
+        () = greet(Line { socket, clock }, strangers, engine.clone()) => {}
+    }
+}
+
+async fn greet(mut line: Line<'_, impl Socket>, strangers: &Semaphore, engine: mpsc::Sender<Event>) {
     // The semaphore is never closed.
     let Ok(place) = strangers.acquire().await else { return };
-    let first = hello(&mut socket).await;
+    let first = line.hello().await;
     drop(place);
     let Some((hello, version)) = first else {
-        return close(socket, close_code::POLICY, "expected Hello").await;
+        return line.close(close_code::POLICY, "expected Hello").await;
     };
     if version != VERSION {
         tracing::warn!(theirs = version, ours = VERSION, "a host of another version was refused");
-        return close(socket, close_code::POLICY, "another version of the link messages").await;
+        return line.close(close_code::POLICY, "another version of the link messages").await;
     }
     let (link, mut queue) = Link::new();
     let (reply, welcomed) = oneshot::channel();
     if engine.send(Event::LinkUp { hello, link: link.clone(), reply }).await.is_err() {
-        return close(socket, close_code::AWAY, "the service ends").await;
+        return line.close(close_code::AWAY, "the service ends").await;
     }
     let Ok(Some(welcomed)) = welcomed.await else {
         // A host that nobody knows any more has nothing left to do.
-        let _gone = send(&mut socket, &ToHost::End { reason: EndReason::Shutdown }).await.is_err();
-        return close(socket, close_code::POLICY, "the token is not valid").await;
+        let _gone = line.say(&ToHost::End { reason: EndReason::Shutdown }).await.is_none();
+        return line.close(close_code::POLICY, "the token is not valid").await;
     };
     let host = welcomed.host;
     tracing::debug!(%host, link = link.number, "a host linked up");
     let welcome = ToHost::Welcome { host, secret: welcomed.secret };
-    if send(&mut socket, &welcome).await.is_ok() {
-        let why = talk(&mut socket, &mut queue, &link, host, &engine).await;
+    if line.say(&welcome).await.is_some() {
+        let why = line.talk(&mut queue, &link, host, &engine).await;
         tracing::debug!(%host, link = link.number, why, "a link ended");
     }
     // Whoever waits for an answer hears that there will be none.
@@ -235,62 +262,89 @@ pub(crate) async fn serve(mut socket: WebSocket, strangers: &Semaphore, engine: 
     let _engine_gone = engine.send(Event::LinkDown { host, number: link.number }).await.is_err();
 }
 
-async fn hello(socket: &mut WebSocket) -> Option<(Hello, u32)> {
-    let first = timeout(HELLO_TIMEOUT, socket.recv()).await.ok()??.ok()?;
-    let Message::Text(text) = first else { return None };
-    let FromHost::Hello { version, token, pid: _, serving } = parse(&text)? else { return None };
-    Some((Hello { credential: SecretHash::of(&token), token, serving }, version))
+/// A socket, and the time by which its host is judged.
+struct Line<'a, S> {
+    socket: S,
+    clock: &'a dyn Clock,
 }
 
-async fn talk(
-    socket: &mut WebSocket,
-    queue: &mut mpsc::Receiver<ToHost>,
-    link: &Link,
-    host: HostId,
-    engine: &mpsc::Sender<Event>,
-) -> &'static str {
-    let mut ping = interval(PING_INTERVAL);
-    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut heard_at = Instant::now();
-    loop {
-        tokio::select! {
-            message = queue.recv() => {
-                // The link itself holds a sender, so the queue does not end.
-                let Some(message) = message else { return "nobody speaks" };
-                if send(socket, &message).await.is_err() {
-                    return "sending failed";
-                }
-            }
-            _ = ping.tick() => {
-                if heard_at.elapsed() > SILENCE_MAX {
-                    return "the host is silent";
-                }
-                if timeout(SILENCE_MAX, socket.send(Message::Ping(Bytes::new()))).await.is_err() {
-                    return "sending failed";
-                }
-            }
-            message = socket.recv() => {
-                heard_at = Instant::now();
-                let news = match message {
-                    Some(Ok(Message::Text(text))) => match parse(&text) {
-                        Some(message) => hear(link, host, message),
-                        None => return "the host said something that is no message",
-                    },
-                    Some(Ok(Message::Binary(bytes))) => {
-                        let Some((request, png)) = bytes.split_first_chunk() else {
-                            return "the host sent a picture without number";
-                        };
-                        link.answer(u64::from_le_bytes(*request), Answer::Png(bytes.slice_ref(png)));
-                        None
+impl<S: Socket> Line<'_, S> {
+    async fn hello(&mut self) -> Option<(Hello, u32)> {
+        let first = within(self.clock, HELLO_TIMEOUT, self.socket.next()).await??.ok()?;
+        let Message::Text(text) = first else { return None };
+        let FromHost::Hello { version, token, pid: _, serving } = parse(&text)? else { return None };
+        Some((Hello { credential: SecretHash::of(&token), token, serving }, version))
+    }
+
+    async fn say(&mut self, message: &ToHost) -> Option<()> {
+        let text = serde_json::to_string(message).ok()?;
+        self.send(Message::Text(text.into())).await
+    }
+
+    /// `None` if it could not be sent in time.
+    async fn send(&mut self, message: Message) -> Option<()> {
+        within(self.clock, SILENCE_MAX, self.socket.send(message)).await?.ok()
+    }
+
+    async fn close(mut self, code: u16, reason: &'static str) {
+        let frame = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
+        let _gone = self.send(frame).await.is_none();
+    }
+
+    async fn talk(
+        &mut self,
+        queue: &mut mpsc::Receiver<ToHost>,
+        link: &Link,
+        host: HostId,
+        engine: &mpsc::Sender<Event>,
+    ) -> &'static str {
+        let mut ping = self.clock.sleep_until(self.clock.now());
+        // Since when a ping waits for any sign of life.
+        let mut unanswered_since = None;
+        loop {
+            tokio::select! {
+                // What a host said counts before its silence does: we may have slept ourselves.
+                biased;
+                message = queue.recv() => {
+                    // The link itself holds a sender, so the queue does not end.
+                    let Some(message) = message else { return "nobody speaks" };
+                    if self.say(&message).await.is_none() {
+                        return "sending failed";
                     }
-                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => None,
-                    Some(Ok(Message::Close(_))) | None => return "the host closed it",
-                    Some(Err(_)) => return "receiving failed",
-                };
-                if let Some(message) = news
-                    && engine.send(Event::FromHost { host, number: link.number, message }).await.is_err()
-                {
-                    return "the service ends";
+                }
+                message = self.socket.next() => {
+                    unanswered_since = None;
+                    let news = match message {
+                        Some(Ok(Message::Text(text))) => match parse(&text) {
+                            Some(message) => hear(link, host, message),
+                            None => return "the host said something that is no message",
+                        },
+                        Some(Ok(Message::Binary(bytes))) => {
+                            let Some((request, png)) = bytes.split_first_chunk() else {
+                                return "the host sent a picture without number";
+                            };
+                            link.answer(u64::from_le_bytes(*request), Answer::Png(bytes.slice_ref(png)));
+                            None
+                        }
+                        Some(Ok(Message::Ping(_) | Message::Pong(_))) => None,
+                        Some(Ok(Message::Close(_))) | None => return "the host closed it",
+                        Some(Err(_)) => return "receiving failed",
+                    };
+                    if let Some(message) = news
+                        && engine.send(Event::FromHost { host, number: link.number, message }).await.is_err()
+                    {
+                        return "the service ends";
+                    }
+                }
+                () = &mut ping => {
+                    let now = self.clock.now();
+                    if now.since(*unanswered_since.get_or_insert(now)) > SILENCE_MAX {
+                        return "the host is silent";
+                    }
+                    ping = self.clock.sleep_until(now + PING_INTERVAL);
+                    if self.send(Message::Ping(Bytes::new())).await.is_none() {
+                        return "sending failed";
+                    }
                 }
             }
         }
@@ -324,15 +378,11 @@ fn parse(text: &str) -> Option<FromHost> {
     (text.len() <= MAX_MESSAGE_BYTES).then(|| serde_json::from_str(text).ok())?
 }
 
-async fn send(socket: &mut WebSocket, message: &ToHost) -> Result<(), ()> {
-    let text = serde_json::to_string(message).map_err(|_unreachable| ())?;
-    match timeout(SILENCE_MAX, socket.send(Message::Text(text.into()))).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(()),
+/// What `future` gives, unless it takes longer than `limit`.
+async fn within<T>(clock: &dyn Clock, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = future => Some(done),
+        () = clock.sleep_until(clock.now() + limit) => None,
     }
-}
-
-async fn close(mut socket: WebSocket, code: u16, reason: &'static str) {
-    let frame = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
-    let _gone = timeout(HELLO_TIMEOUT, socket.send(frame)).await.is_err();
 }

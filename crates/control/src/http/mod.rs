@@ -299,11 +299,7 @@ async fn link(app: Arc<App>, parts: &mut Parts) -> Answer {
         .max_message_size(MAX_STILL_BYTES + 8)
         .max_frame_size(MAX_STILL_BYTES + 8)
         .on_upgrade(move |socket| async move {
-            let engine = app.engine.clone();
-            tokio::select! {
-                () = crate::link::serve(socket, &app.strangers, engine.clone()) => {}
-                () = engine.closed() => {}
-            }
+            crate::link::serve(socket, &app.strangers, app.clock.as_ref(), app.engine.clone()).await;
         })
 }
 
