@@ -74,6 +74,9 @@ pub(crate) struct Done {
     pub(crate) created: bool,
 }
 
+/// Sessions that have ended and are known to the store alone.
+type Asleep = BTreeMap<Key, StoredSession>;
+
 type Reply<T> = oneshot::Sender<Result<T, Refused>>;
 
 /// Everything that can make the engine act, beside the clock.
@@ -301,9 +304,10 @@ impl Engine {
                     if n_events == 0 {
                         return;
                     }
+                    let asleep = self.look_up(&batch).await;
                     let now = clock.now();
                     for event in batch.drain(..) {
-                        self.handle(now, event).await;
+                        self.handle(now, event, asleep.as_ref());
                     }
                 }
                 () = async { alarm.unwrap_or_else(|| Box::pin(std::future::pending())).await } => {}
@@ -325,21 +329,49 @@ impl Engine {
         }
     }
 
-    async fn handle(&mut self, now: Timestamp, event: Event) {
+    /// The ended sessions that events are about, read in one go; `None` if the store failed.
+    async fn look_up(&mut self, events: &[Event]) -> Option<Asleep> {
+        let names = events.iter().filter_map(|event| match event {
+            Event::Create { wish: Wish { key, .. }, .. }
+            | Event::SetLease { key, .. }
+            | Event::Stop { key, .. } => Some(key),
+            Event::LinkUp { .. }
+            | Event::FromHost { .. }
+            | Event::LinkDown { .. }
+            | Event::Count { .. }
+            | Event::Drain { .. }
+            | Event::Shutdown { .. } => None,
+        });
+        let names: Vec<Key> = names.filter(|key| !self.sessions.contains_key(*key)).cloned().collect();
+        if names.is_empty() {
+            return Some(Asleep::new());
+        }
+        match self.store.sessions_named(&names).await {
+            Ok(stored) => {
+                Some(stored.into_iter().map(|stored| ((stored.account, stored.id.clone()), stored)).collect())
+            }
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "failed to read sessions");
+                None
+            }
+        }
+    }
+
+    fn handle(&mut self, now: Timestamp, event: Event, asleep: Option<&Asleep>) {
         match event {
             Event::Create { wish, reply } => {
-                let done = self.create(now, wish).await;
+                let done = self.create(now, wish, asleep);
                 self.reply(reply, done);
             }
             Event::SetLease { key, lease, reply } => {
-                let done = self.wish(now, &key, Input::SetLease(lease)).await;
+                let done = self.wish(now, &key, Input::SetLease(lease), asleep);
                 let done = done.and_then(|()| {
                     self.show(&key).map(|shown| Done { shown, created: false }).ok_or(Refused::NotFound)
                 });
                 self.reply(reply, done);
             }
             Event::Stop { key, reply } => {
-                let done = self.wish(now, &key, Input::Stop).await;
+                let done = self.wish(now, &key, Input::Stop, asleep);
                 self.reply(reply, done);
             }
             Event::LinkUp { hello, link, reply } => self.link_up(now, hello, link, reply),
@@ -370,7 +402,7 @@ impl Engine {
         }
     }
 
-    async fn create(&mut self, now: Timestamp, wish: Wish) -> Result<Done, Refused> {
+    fn create(&mut self, now: Timestamp, wish: Wish, asleep: Option<&Asleep>) -> Result<Done, Refused> {
         let key = wish.key;
         if let Some(live) = self.sessions.get(&key) {
             // A retried PUT matches even after a PATCH, because it is compared with what was asked for first.
@@ -378,7 +410,7 @@ impl Engine {
             let shown = self.show(&key).filter(|shown| same && !shown.life.status().is_terminal());
             return shown.map(|shown| Done { shown, created: false }).ok_or(Refused::Conflict);
         }
-        if self.ended(now, &key).await?.is_some() {
+        if ended(now, &key, asleep)?.is_some() {
             return Err(Refused::Conflict);
         }
         if self.draining {
@@ -405,30 +437,28 @@ impl Engine {
     }
 
     /// A client's wish about a session that exists.
-    async fn wish(&mut self, now: Timestamp, key: &Key, input: Input) -> Result<(), Refused> {
+    fn wish(
+        &mut self,
+        now: Timestamp,
+        key: &Key,
+        input: Input,
+        asleep: Option<&Asleep>,
+    ) -> Result<(), Refused> {
         match self.sessions.get_mut(key) {
             Some(live) => {
                 let done = live.life.handle(now, input);
                 self.perform(now, key);
                 done.map_err(Refused::Denied)
             }
-            None => match self.ended(now, key).await? {
+            None => match ended(now, key, asleep)? {
                 Some(stored) => {
-                    let mut life = Session::restore(now, stored.life, false).ok_or(Refused::Unavailable)?;
+                    let mut life =
+                        Session::restore(now, stored.life.clone(), false).ok_or(Refused::Unavailable)?;
                     life.handle(now, input).map_err(Refused::Denied)
                 }
                 None => Err(Refused::NotFound),
             },
         }
-    }
-
-    /// The session of that name that has ended and is not forgotten.
-    async fn ended(&mut self, now: Timestamp, key: &Key) -> Result<Option<StoredSession>, Refused> {
-        let stored = self.store.session(key.0, &key.1).await.map_err(|error| {
-            tracing::error!(error = &error as &dyn std::error::Error, "failed to read a session");
-            Refused::Unavailable
-        })?;
-        Ok(stored.filter(|stored| is_remembered(now, stored)))
     }
 
     /// News that are no client's wish.
@@ -631,6 +661,16 @@ impl Live {
             link,
         }
     }
+}
+
+/// The session of that name that has ended and is not forgotten.
+fn ended<'a>(
+    now: Timestamp,
+    key: &Key,
+    asleep: Option<&'a Asleep>,
+) -> Result<Option<&'a StoredSession>, Refused> {
+    let asleep = asleep.ok_or(Refused::Unavailable)?;
+    Ok(asleep.get(key).filter(|stored| is_remembered(now, stored)))
 }
 
 /// Whether a stored session may still be read at `now`.

@@ -145,7 +145,9 @@ impl Store {
                 "INSERT INTO sessions (account, id, seq, creation_time, size, requested_minutes, model, status, \
                  lease_minutes, ready_at, ended_at, error, host, host_secret_hash, host_pid, host_birth) \
                  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
-                 ON CONFLICT (account, id) DO UPDATE SET status = excluded.status, \
+                 ON CONFLICT (account, id) DO UPDATE SET seq = excluded.seq, \
+                 creation_time = excluded.creation_time, size = excluded.size, \
+                 requested_minutes = excluded.requested_minutes, model = excluded.model, status = excluded.status, \
                  lease_minutes = excluded.lease_minutes, ready_at = excluded.ready_at, ended_at = excluded.ended_at, \
                  error = excluded.error, host = excluded.host, host_secret_hash = excluded.host_secret_hash, \
                  host_pid = excluded.host_pid, host_birth = excluded.host_birth",
@@ -186,6 +188,26 @@ impl Store {
             .as_ref()
             .map(session_of)
             .transpose()
+    }
+
+    /// The sessions that have one of these names, live or ended, in any order.
+    pub(crate) async fn sessions_named(
+        &self,
+        names: &[(AccountId, SessionId)],
+    ) -> Result<Vec<StoredSession>, StoreError> {
+        let names: Vec<(String, &str)> =
+            names.iter().map(|(account, id)| (account.to_string(), id.as_str())).collect();
+        // Strings always serialise.
+        let names = serde_json::to_string(&names).unwrap_or_default();
+        // One statement for any number of names. CROSS JOIN keeps the order of the loops: each name is looked up.
+        let rows = sqlx::query(
+            "SELECT sessions.* FROM json_each(?) AS name CROSS JOIN sessions \
+             ON account = name.value ->> 0 AND sessions.id = name.value ->> 1",
+        )
+        .bind(names)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(session_of).collect()
     }
 
     /// The sessions that had not ended, oldest first.

@@ -20,8 +20,8 @@ pub(crate) trait SessionStore: Send + Sync + 'static {
     /// Stores all of `sessions`, or none. What it returned `Ok` for outlives a power cut.
     fn save<'a>(&'a self, sessions: &'a [StoredSession]) -> Stored<'a, ()>;
 
-    /// The session of that name, live or ended.
-    fn session<'a>(&'a self, account: AccountId, id: &'a SessionId) -> Stored<'a, Option<StoredSession>>;
+    /// The sessions that have one of these names, live or ended, in any order.
+    fn sessions_named<'a>(&'a self, names: &'a [(AccountId, SessionId)]) -> Stored<'a, Vec<StoredSession>>;
 
     /// The sessions that had not ended, oldest first.
     fn live_sessions(&self) -> Stored<'_, Vec<StoredSession>>;
@@ -38,8 +38,8 @@ impl SessionStore for Store {
         Box::pin(Self::save(self, sessions))
     }
 
-    fn session<'a>(&'a self, account: AccountId, id: &'a SessionId) -> Stored<'a, Option<StoredSession>> {
-        Box::pin(Self::session(self, account, id))
+    fn sessions_named<'a>(&'a self, names: &'a [(AccountId, SessionId)]) -> Stored<'a, Vec<StoredSession>> {
+        Box::pin(Self::sessions_named(self, names))
     }
 
     fn live_sessions(&self) -> Stored<'_, Vec<StoredSession>> {
