@@ -1,6 +1,5 @@
 //! Bringing the control plane up, and down again.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -34,6 +33,7 @@ use crate::oidc::{Issuers, OidcIssuer};
 use crate::provision::{Local, Provisioner};
 use crate::rate::RateLimit;
 use crate::secrets::Random;
+use crate::sizes::{self, Machine, Sizes};
 use crate::store::{Account, Store, StoreError};
 use crate::tls::{self, TlsError};
 use crate::tokens::{Role, TokenError, Tokens};
@@ -68,9 +68,9 @@ pub struct Config {
     pub models_dir: Option<PathBuf>,
     /// A session to create at start.
     pub demo: Option<Demo>,
-    /// Hosts of size Standard to keep warm.
-    pub n_warm_hosts: u32,
-    /// Sessions that have hosts at the same time.
+    /// What a session of each size may use, hosts to keep warm, and how many there may be of one size.
+    pub sizes: Sizes,
+    /// Sessions of all sizes that have hosts at the same time.
     pub n_hosts_max: u32,
     /// Requests of one account for one class of operations, and for tokens from one address.
     pub rate_limit: RateLimit,
@@ -87,6 +87,7 @@ pub struct Config {
 impl Config {
     /// The defaults for a data folder, on loopback.
     pub fn new(data_dir: impl Into<PathBuf>, host_command: Vec<OsString>) -> Self {
+        let machine = Machine::detect();
         let loopback = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
         Self {
             data_dir: data_dir.into(),
@@ -99,8 +100,8 @@ impl Config {
             host_command,
             models_dir: None,
             demo: None,
-            n_warm_hosts: 1,
-            n_hosts_max: 16,
+            sizes: Sizes::for_machine(&machine),
+            n_hosts_max: sizes::n_hosts_max(&machine),
             cors_origins: Vec::new(),
             oidc_issuers: Vec::new(),
             rate_limit: DEFAULT_RATE_LIMIT,
@@ -253,7 +254,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 
     let models_dir = config.models_dir.as_ref().map(|dir| dir.display().to_string());
     let limits = Limits {
-        n_warm: BTreeMap::from([(SessionSize::Standard, config.n_warm_hosts)]),
+        sizes: config.sizes,
         n_hosts_max: config.n_hosts_max,
         link_url: format!("ws://{}/internal/link", reachable(http_address)),
         models_dir,
@@ -287,6 +288,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             hostname: config.hostname.clone(),
             handshake_port: handshake_address.port(),
             inspector_port: inspector_address.port(),
+            sizes: config.sizes,
         },
         strangers: App::strangers(),
         rates: Rates::new(config.rate_limit),
@@ -418,7 +420,8 @@ fn check(config: &Config) -> Result<(), StartError> {
             )));
         }
     }
-    if let Some(flaw) = config.oidc_issuers.iter().find_map(OidcIssuer::flaw) {
+    let flaw = config.oidc_issuers.iter().find_map(OidcIssuer::flaw);
+    if let Some(flaw) = flaw.or_else(|| config.sizes.flaw()) {
         return Err(StartError::Config(flaw));
     }
     if config.hostname.is_empty() || !is_host_name(&config.hostname) {

@@ -309,7 +309,8 @@ impl Session {
                     now,
                     Error::new(
                         "InsufficientCapacity",
-                        "There is no free host for another session. Stop one or try again later.",
+                        "There is no free host of this size for another session. Stop a session, ask for the other \
+                         size, or try again later.",
                     ),
                 );
             }

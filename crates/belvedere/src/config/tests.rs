@@ -80,8 +80,7 @@ fn defaults_are_what_the_control_plane_has() {
     assert_eq!(settings.hostname, theirs.hostname);
     assert_eq!(settings.handshake_port, theirs.handshake_port);
     assert_eq!(settings.inspector_port, theirs.inspector_port);
-    assert_eq!(settings.warm_hosts, theirs.n_warm_hosts);
-    assert_eq!(settings.max_hosts, theirs.n_hosts_max);
+    assert_eq!(settings.warm_hosts, theirs.sizes.standard.n_warm);
     assert_eq!(settings.rate_limit, theirs.rate_limit);
 }
 

@@ -19,6 +19,7 @@ use super::{
     Welcomed, oneshot,
 };
 use crate::provision::{HostOrder, Process};
+use crate::sizes::Sizes;
 
 /// From the start of a host to its Hello; it takes some ten milliseconds.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -73,6 +74,14 @@ impl Engine {
             return;
         }
         let size = live.size;
+        if self.starts.get(&size).is_some_and(|starts| starts.waiting.contains(key)) {
+            return;
+        }
+        let size_max = self.limits.sizes.of(size).n_hosts_max.unwrap_or(u32::MAX);
+        let (n_all, n_of_size) = self.n_placed(size);
+        if n_all >= self.limits.n_hosts_max as usize || n_of_size >= size_max as usize {
+            return self.tell(now, key, Input::NoCapacity);
+        }
         let warm = self
             .hosts
             .iter()
@@ -83,15 +92,17 @@ impl Engine {
             self.starts.entry(size).or_default().taken_at = Some(now);
             return self.give(now, key, host);
         }
-        let n_serving = self.hosts.values().filter(|host| matches!(host.role, Role::Serving(_))).count();
-        let n_waiting: usize = self.starts.values().map(|starts| starts.waiting.len()).sum();
-        if n_serving + n_waiting >= self.limits.n_hosts_max as usize {
-            return self.tell(now, key, Input::NoCapacity);
-        }
-        let waiting = &mut self.starts.entry(size).or_default().waiting;
-        if !waiting.contains(key) {
-            waiting.push_back(key.clone());
-        }
+        self.starts.entry(size).or_default().waiting.push_back(key.clone());
+    }
+
+    /// Sessions that have a host or wait for one: of all sizes, and of `size`.
+    fn n_placed(&self, size: SessionSize) -> (usize, usize) {
+        let serving = self.hosts.values().filter(|host| matches!(host.role, Role::Serving(_)));
+        let serving = serving.map(|host| (host.size, 1));
+        let waiting = self.starts.iter().map(|(size, starts)| (*size, starts.waiting.len()));
+        serving
+            .chain(waiting)
+            .fold((0, 0), |(all, of_size), (this, n)| (all + n, of_size + if this == size { n } else { 0 }))
     }
 
     fn give(&mut self, now: Timestamp, key: &Key, id: HostId) {
@@ -323,7 +334,8 @@ impl Engine {
         if self.shutting_down {
             return;
         }
-        let n_warm_total: u32 = self.limits.n_warm.values().sum();
+        let n_warm_total =
+            Sizes::ALL.iter().map(|size| self.limits.sizes.of(*size).n_warm).fold(0, u32::saturating_add);
         let sizes: Vec<SessionSize> = self.starts.keys().copied().collect();
         for size in sizes {
             let Some(starts) = self.starts.get(&size) else { continue };
@@ -333,10 +345,7 @@ impl Engine {
             };
             let n_hosts = u32::try_from(self.hosts.len()).unwrap_or(u32::MAX);
             let pool = Pool {
-                n_warm_wanted: match self.limits.n_warm.get(&size) {
-                    Some(n_warm) if !self.draining => *n_warm,
-                    _ => 0,
-                },
+                n_warm_wanted: if self.draining { 0 } else { self.limits.sizes.of(size).n_warm },
                 n_warm: count(|role| *role == Role::Warm),
                 n_starting: count(|role| *role == Role::Starting),
                 n_waiting: u32::try_from(starts.waiting.len()).unwrap_or(u32::MAX),
@@ -383,7 +392,13 @@ impl Engine {
         };
         self.hosts.insert(id, host);
         self.alarms.insert((now + HELLO_TIMEOUT, Alarm::Host(id)));
-        let order = HostOrder { host: id, size, link_url: self.limits.link_url.clone(), link_token: token };
+        let order = HostOrder {
+            host: id,
+            size,
+            limits: *self.limits.sizes.of(size),
+            link_url: self.limits.link_url.clone(),
+            link_token: token,
+        };
         self.provisioner.start(order, self.news.clone());
     }
 }

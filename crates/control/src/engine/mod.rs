@@ -30,6 +30,7 @@ use crate::link::{Hello, HostNews, Link, Welcomed};
 use crate::metrics::{Census, Metrics};
 use crate::provision::{News, NewsSender, Provisioner};
 use crate::secrets::{Random, SecretHash};
+use crate::sizes::Sizes;
 use crate::store::{SessionStore, StoreError, StoredHost, StoredSession};
 
 /// Events on their way to the engine; beyond this many, requests wait.
@@ -126,9 +127,9 @@ pub(crate) enum Event {
 /// How many hosts, and where they dial.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
-    /// Hosts to keep warm, by size.
-    pub(crate) n_warm: BTreeMap<SessionSize, u32>,
-    /// Hosts that serve sessions at the same time.
+    /// What each size may use, and how many of it there may be.
+    pub(crate) sizes: Sizes,
+    /// Hosts of all sizes that serve sessions at the same time.
     pub(crate) n_hosts_max: u32,
     /// Where hosts dial.
     pub(crate) link_url: String,
@@ -235,7 +236,7 @@ impl Engine {
             sessions: HashMap::new(),
             hosts: HashMap::new(),
             credentials: HashMap::new(),
-            starts: limits.n_warm.keys().map(|size| (*size, Starts::default())).collect(),
+            starts: Sizes::ALL.map(|size| (size, Starts::default())).into(),
             limits,
             alarms: BTreeSet::from([(now, Alarm::Purge)]),
             last_seq,

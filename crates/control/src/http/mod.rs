@@ -39,6 +39,7 @@ use crate::engine::Event;
 use crate::engine::view::View;
 use crate::metrics::Metrics;
 use crate::oidc::Issuers;
+use crate::sizes::Sizes;
 use crate::store::Store;
 use crate::tokens::{Identity, Role, Tokens};
 use answer::{Answer, empty, text};
@@ -83,12 +84,14 @@ impl App {
     }
 }
 
-/// Where clients are told to find hosts.
+/// What clients are told of hosts.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) hostname: String,
     pub(crate) handshake_port: u16,
     pub(crate) inspector_port: u16,
+    /// What they can do, by size.
+    pub(crate) sizes: Sizes,
 }
 
 /// How a request came in.

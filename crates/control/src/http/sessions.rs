@@ -18,9 +18,6 @@ use crate::store::StoredSession;
 /// Sessions on one page of a list.
 const PAGE: usize = 100;
 
-/// What a session's host can do, in the API's unit. Azure's Standard size says the same.
-const TERAFLOPS: f32 = 8.1;
-
 /// After which session the list's next page begins. An id rather than a number, which would tell how many sessions
 /// other accounts have.
 const CONTINUATION: &str = "continuationToken";
@@ -335,7 +332,7 @@ fn describe(
         max_lease_time_minutes: life.lease().get(),
         size,
         status,
-        teraflops: life.was_ready().then_some(TERAFLOPS),
+        teraflops: life.was_ready().then(|| place.sizes.of(size).teraflops),
         error: life.error().cloned(),
     }
 }

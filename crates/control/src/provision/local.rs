@@ -289,6 +289,7 @@ fn plain(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sizes::{Machine, Sizes};
     use protocol::rest::SessionSize;
     use tokio::sync::mpsc;
     use uuid::Uuid;
@@ -297,6 +298,7 @@ mod tests {
         HostOrder {
             host: HostId::new(Uuid::new_v4()),
             size: SessionSize::Standard,
+            limits: *Sizes::for_machine(&Machine::detect()).of(SessionSize::Standard),
             link_url: "ws://127.0.0.1:9/".into(),
             link_token: "t0ken".into(),
         }

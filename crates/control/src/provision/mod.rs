@@ -8,6 +8,7 @@ use protocol::HostId;
 use protocol::rest::SessionSize;
 use tokio::sync::mpsc;
 
+use crate::sizes::SizeLimits;
 pub use crate::store::Process;
 pub use local::Local;
 
@@ -18,6 +19,8 @@ pub struct HostOrder {
     pub host: HostId,
     /// What it is for.
     pub size: SessionSize,
+    /// What it may use.
+    pub limits: SizeLimits,
     /// Where it dials.
     pub link_url: String,
     /// Opens its first link.

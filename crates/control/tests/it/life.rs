@@ -157,7 +157,7 @@ async fn a_killed_host_is_an_error_with_its_reason() {
 #[tokio::test]
 async fn no_host_is_left_after_many_rounds() {
     let fleet = Fleet::default();
-    let world = World::with(fleet.clone(), |config| config.n_warm_hosts = 2).await;
+    let world = World::with(fleet.clone(), |config| config.sizes.standard.n_warm = 2).await;
     for round in 0..60 {
         let id = format!("s{round}");
         let minutes = if round % 5 == 0 { 0 } else { 5 };
@@ -375,7 +375,7 @@ async fn what_must_not_be_is_said_at_start() {
 async fn warm_sessions_are_ready_in_milliseconds() {
     let fleet = Fleet::default();
     let world = World::with(fleet, |config| {
-        config.n_warm_hosts = 4;
+        config.sizes.standard.n_warm = 4;
         config.n_hosts_max = 100;
     })
     .await;
@@ -416,4 +416,49 @@ async fn a_store_that_fails_refuses_clients_and_harms_no_session() {
     let caught_up = eventually(async || world.get("s").await["maxLeaseTimeMinutes"] == 9).await;
     assert!(caught_up);
     world.running.stop().await;
+}
+
+fn of_size(size: &str) -> String {
+    format!("{{\"maxLeaseTimeMinutes\":5,\"size\":\"{size}\"}}")
+}
+
+/// Azure's users fall back to the other size when one is exhausted.
+#[tokio::test]
+async fn each_size_has_its_own_hosts_and_capacity() {
+    let fleet = Fleet::default();
+    let world = World::with(fleet.clone(), |config| {
+        config.sizes.standard.n_warm = 1;
+        config.sizes.premium.n_warm = 2;
+        config.sizes.premium.n_hosts_max = Some(1);
+        config.n_hosts_max = 3;
+    })
+    .await;
+    assert!(eventually(async || fleet.n_alive() == 3).await, "both pools are filled");
+    let create = async |id: &str, size: &str| {
+        let start = Instant::now();
+        assert_eq!(world.sessions("PUT", &format!("/{id}"), &of_size(size)).await.status, 201);
+        let mut last = world.get(id).await;
+        eventually(async || {
+            last = world.get(id).await;
+            last["status"] != "Starting"
+        })
+        .await;
+        (last, start.elapsed())
+    };
+    let (first, _) = create("p1", "Premium").await;
+    assert_eq!((first["status"].as_str(), first["teraflops"].to_string()), (Some("Ready"), "16.25".into()));
+    // A warm host of its size is there, but the size is exhausted.
+    let (second, took) = create("p2", "Premium").await;
+    assert_eq!(second["error"]["code"], "InsufficientCapacity", "{second}");
+    assert!(second["error"]["message"].as_str().unwrap().contains("the other size"), "{second}");
+    println!("no capacity: Error {took:?} after the request");
+    assert!(took.as_secs() < 1, "{took:?}");
+    for id in ["s1", "s2"] {
+        assert_eq!(create(id, "Standard").await.0["status"], "Ready");
+    }
+    assert_eq!(create("s3", "Standard").await.0["error"]["code"], "InsufficientCapacity", "3 in all");
+    world.stop("p1").await;
+    assert_eq!(create("s4", "Standard").await.0["status"], "Ready", "room again");
+    world.running.stop().await;
+    assert_eq!(fleet.n_alive(), 0);
 }
