@@ -81,7 +81,7 @@ pub(crate) fn npm() -> Result<()> {
         for file in ["package.json", "package-lock.json", ".npmrc"] {
             std::fs::copy(web.join(file), installed.join(file)).with_context(|| format!("web/{file}"))?;
         }
-        for workspace in ["sdk", "viewer", "e2e"] {
+        for workspace in ["sdk", "viewer", "console", "e2e"] {
             link(&web.join(workspace), &installed.join(workspace))?;
         }
         run(Command::new("npm")

@@ -46,16 +46,18 @@ pub(crate) enum Area {
     Conversions,
     Tokens,
     Viewer,
+    Console,
     Other,
 }
 
 impl Area {
-    const ALL: [(Self, &'static str); 6] = [
+    const ALL: [(Self, &'static str); 7] = [
         (Self::Sessions, "sessions"),
         (Self::Connections, "connections"),
         (Self::Conversions, "conversions"),
         (Self::Tokens, "tokens"),
         (Self::Viewer, "viewer"),
+        (Self::Console, "console"),
         (Self::Other, "other"),
     ];
 }

@@ -136,6 +136,8 @@ pub struct Ready {
     pub inspector_port: u16,
     /// The viewer; with the demo session and its token, if there is one. Keep it as secret as a password.
     pub viewer_url: String,
+    /// The console; with the account and a token, if there is a demo session. As secret as [`Self::viewer_url`].
+    pub console_url: String,
 }
 
 /// Files of the data folder.
@@ -316,14 +318,17 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         handshake_port: handshake_address.port(),
         inspector_port: inspector_address.port(),
         viewer_url: String::new(),
+        console_url: String::new(),
     };
     ready.viewer_url = format!("{}/viewer/", ready.http);
+    ready.console_url = format!("{}/console/", ready.http);
     if let Some(demo) = &config.demo {
         let session = create_demo(&events, account.id, demo).await?;
         let token = tokens.issue(account.id, Role::Client, clock.wall())?;
         // In the fragment, which browsers keep to themselves.
         let query = format!("?account={}&session={session}#token={token}", account.id);
         ready.viewer_url.push_str(&query);
+        ready.console_url.push_str(&format!("?account={}#token={token}", account.id));
     }
 
     let account_file = AccountFile {

@@ -9,12 +9,12 @@ pub(crate) mod cors;
 mod errors;
 pub(crate) mod listen;
 mod operations;
+mod pages;
 mod query;
 pub(crate) mod rates;
 mod route;
 pub(crate) mod sessions;
 pub(crate) mod sts;
-mod viewer;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -140,22 +140,26 @@ async fn answer(
             }
             response
         }
-        Some(Route::Root) => {
-            let mut response = empty(StatusCode::FOUND);
-            response.headers_mut().insert(LOCATION, HeaderValue::from_static("/viewer/"));
-            response
-        }
+        Some(Route::Root) => elsewhere("/console/"),
+        Some(Route::BareViewer) => elsewhere("/viewer/"),
         Some(Route::Health) => text(StatusCode::OK, "text/plain; charset=utf-8", "ok\n"),
         Some(Route::Readiness) => operations::ready(app).await,
         Some(Route::Metrics) => operations::metrics(app, entrance).await,
         Some(Route::Jwks) => text(StatusCode::OK, "application/json; charset=utf-8", app.tokens.jwks()),
-        Some(Route::Viewer(file)) => viewer::serve(file, parts),
+        Some(Route::Viewer(file)) => pages::viewer(file, parts),
+        Some(Route::Console(file)) => pages::console(file, parts),
         Some(Route::Link) => link(Arc::clone(app), parts).await,
         Some(Route::Token { account }) => sts::token(app, entrance, account, &parts.headers).await,
         Some(Route::Rendering { account, what }) => {
             rendering(app, entrance, account, what, parts, body).await.unwrap_or_else(Answer::from)
         }
     }
+}
+
+fn elsewhere(path: &'static str) -> Answer {
+    let mut response = empty(StatusCode::FOUND);
+    response.headers_mut().insert(LOCATION, HeaderValue::from_static(path));
+    response
 }
 
 /// A request of an authorised client about its account.

@@ -5,8 +5,10 @@ use axum::http::Method;
 /// What an address names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route<'a> {
-    /// Leads to the viewer.
+    /// Leads to the console.
     Root,
+    /// Leads to the viewer.
+    BareViewer,
     Health,
     Readiness,
     Metrics,
@@ -14,6 +16,8 @@ pub(super) enum Route<'a> {
     Link,
     /// A file of the viewer; empty for the page itself.
     Viewer(&'a str),
+    /// A file of the console; empty for the page itself.
+    Console(&'a str),
     Token {
         account: &'a str,
     },
@@ -54,9 +58,14 @@ impl Route<'_> {
     /// The methods that the address takes.
     pub(super) fn methods(self) -> &'static [Method] {
         match self {
-            Self::Root | Self::Health | Self::Readiness | Self::Metrics | Self::Jwks | Self::Viewer(_) => {
-                &[Method::GET, Method::HEAD]
-            }
+            Self::Root
+            | Self::BareViewer
+            | Self::Health
+            | Self::Readiness
+            | Self::Metrics
+            | Self::Jwks
+            | Self::Viewer(_)
+            | Self::Console(_) => &[Method::GET, Method::HEAD],
             Self::Link | Self::Token { .. } => &[Method::GET],
             Self::Rendering { what, .. } => match what {
                 Rendering::Sessions | Rendering::Conversions | Rendering::Still { .. } => &[Method::GET],
@@ -73,7 +82,8 @@ impl Route<'_> {
 pub(super) fn parse(path: &str) -> Option<Route<'_>> {
     let path = path.strip_prefix('/')?;
     match path {
-        "" | "viewer" => return Some(Route::Root),
+        "" | "console" => return Some(Route::Root),
+        "viewer" => return Some(Route::BareViewer),
         "healthz" => return Some(Route::Health),
         "readyz" => return Some(Route::Readiness),
         "metrics" => return Some(Route::Metrics),
@@ -83,6 +93,9 @@ pub(super) fn parse(path: &str) -> Option<Route<'_>> {
     }
     if let Some(file) = path.strip_prefix("viewer/") {
         return Some(Route::Viewer(file));
+    }
+    if let Some(file) = path.strip_prefix("console/") {
+        return Some(Route::Console(file));
     }
     // Bounded: the longest known path has six segments.
     let segments: Vec<&str> = path.splitn(8, '/').collect();
@@ -122,7 +135,9 @@ mod tests {
         let rendering = |what| Some(Route::Rendering { account: "a", what });
         for (path, expected) in [
             ("/", Some(Route::Root)),
-            ("/viewer", Some(Route::Root)),
+            ("/viewer", Some(Route::BareViewer)),
+            ("/console", Some(Route::Root)),
+            ("/console/latency.html", Some(Route::Console("latency.html"))),
             ("/viewer/", Some(Route::Viewer(""))),
             ("/viewer/x/y.js", Some(Route::Viewer("x/y.js"))),
             ("/Accounts/a/token", Some(Route::Token { account: "a" })),
