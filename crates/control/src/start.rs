@@ -163,8 +163,13 @@ pub enum StartError {
     #[error(transparent)]
     Folder(#[from] FolderError),
     /// The database failed.
-    #[error("failed to open the database")]
-    Store(#[from] StoreError),
+    #[error("the database {path:?} cannot be used")]
+    Store {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong and what to do about it.
+        source: StoreError,
+    },
     /// The accounts could not be read or written.
     #[error("failed to set up the account")]
     Account(#[from] AccountError),
@@ -239,10 +244,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     // Left by a server that was killed; whoever waits for it must not take it for ours.
     remove_if_there(&paths.ready)?;
 
-    let store = Store::open(&paths.db).await?;
-    let account = match store.accounts().await?.into_iter().next() {
+    let failed = |source| StartError::Store { path: paths.db.clone(), source };
+    let store = Store::open(&paths.db).await.map_err(failed)?;
+    let account = match store.accounts().await.map_err(failed)?.into_iter().next() {
         Some(account) => account,
-        None => accounts::create_in(&store, "default").await?,
+        None => accounts::create_in(&store, "default").await.map_err(failed)?,
     };
     let clock = Arc::clone(&config.clock);
     let tokens = Arc::new(Tokens::open(&store, &config.hostname, clock.as_ref()).await?);
@@ -274,7 +280,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         limits,
         Random::of_the_machine(),
     )
-    .await?;
+    .await
+    .map_err(failed)?;
     let (events, inlet) = mpsc::channel(EVENTS_MAX);
     let mut deciding = JoinSet::new();
     deciding.spawn(engine.run(inlet, news));

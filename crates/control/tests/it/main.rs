@@ -7,6 +7,7 @@
 mod authentication;
 mod connection;
 mod cors;
+mod database;
 mod garbage;
 mod life;
 mod matrix;
