@@ -1,4 +1,4 @@
-//! Embeds the built pages: writes a table of the files below each folder of `web/dist`.
+//! Embeds the built viewer: writes a table of the files below `web/dist/viewer`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -6,19 +6,14 @@ use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
     let manifest_dir = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
+    let viewer = manifest_dir.join("../../web/dist/viewer");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=migrations");
-    for pages in ["console", "viewer"] {
-        embed(&manifest_dir.join("../../web/dist").join(pages), pages)?;
-    }
-    Ok(())
-}
+    println!("cargo::rerun-if-changed={}", viewer.display());
 
-fn embed(folder: &Path, name: &str) -> io::Result<()> {
-    println!("cargo::rerun-if-changed={}", folder.display());
     let mut files = Vec::new();
-    if folder.is_dir() {
-        collect(folder, "", &mut files)?;
+    if viewer.is_dir() {
+        collect(&viewer, "", &mut files)?;
     }
     // The same order on every machine.
     files.sort();
@@ -31,7 +26,7 @@ fn embed(folder: &Path, name: &str) -> io::Result<()> {
     }
     table.push_str("]\n");
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
-    fs::write(out.join(format!("{name}.rs")), table)
+    fs::write(out.join("viewer.rs"), table)
 }
 
 fn collect(dir: &Path, prefix: &str, files: &mut Vec<(String, PathBuf)>) -> io::Result<()> {

@@ -25,9 +25,7 @@ pub enum FolderError {
         pid: Option<u32>,
     },
     /// It cannot be made or opened.
-    #[error(
-        "the data folder {dir:?} cannot be used; give the service's user the right to write there, or name another folder"
-    )]
+    #[error("failed to open the data folder {dir:?}")]
     Open {
         /// The folder.
         dir: PathBuf,
