@@ -4,6 +4,7 @@
 //! figures as JSON. Machines are noisy: times are medians with min and max, CPU time stands beside wall time, and a
 //! comparison alternates between both sides within one run.
 
+mod load;
 mod raster;
 mod server;
 mod sessions;
@@ -41,9 +42,14 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, rest @ ..] = args.as_slice()
+        && first == load::plane::CONTROL_PLANE
+    {
+        return load::plane::serve(rest);
+    }
     let [belvedere, python, root, out, only @ ..] = args.as_slice() else {
         bail!(
-            "usage: bench BELVEDERE PYTHON ROOT OUT [sessions|stream|browser|raster …]; `cargo xtask bench` fills this in"
+            "usage: bench BELVEDERE PYTHON ROOT OUT [sessions|load|soak[=SECONDS]|stream|browser|raster …]; `cargo xtask bench` fills this in"
         );
     };
     let tools =
@@ -55,6 +61,14 @@ fn run() -> Result<()> {
     }
     if wanted("sessions") {
         sessions::run(&tools, &mut table).context("sessions bench")?;
+    }
+    if wanted("load") {
+        load::run(&mut table).context("load bench")?;
+    }
+    // Ten minutes are for those who ask.
+    if let Some(soak) = only.iter().find(|one| one.split('=').next() == Some("soak")) {
+        let secs = soak.split_once('=').map_or(Ok(600), |(_, secs)| secs.parse());
+        load::soak(secs.context("soak=SECONDS")?, &mut table).context("held load")?;
     }
     if wanted("stream") {
         stream::run(&tools, &mut table).context("stream bench")?;

@@ -18,6 +18,8 @@ struct Row {
     unit: &'static str,
     p50: f64,
     p95: f64,
+    /// Absent where somebody else summed up without it.
+    p99: f64,
     min: f64,
     max: f64,
     n: usize,
@@ -42,6 +44,7 @@ impl Table {
                 unit: "nothing measured",
                 p50: f64::NAN,
                 p95: f64::NAN,
+                p99: f64::NAN,
                 min: f64::NAN,
                 max: f64::NAN,
                 n: 0,
@@ -53,6 +56,7 @@ impl Table {
             unit,
             p50: quantile(&sorted, 0.5),
             p95: quantile(&sorted, 0.95),
+            p99: quantile(&sorted, 0.99),
             min,
             max,
             n: sorted.len(),
@@ -76,7 +80,7 @@ impl Table {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of samples")]
         let n = number("n") as usize;
         let (p50, p95, min, max) = (number("p50"), number("p95"), number("min"), number("max"));
-        let row = Row { name, unit, p50, p95, min, max, n, promise };
+        let row = Row { name, unit, p50, p95, p99: number("p99"), min, max, n, promise };
         eprintln!("{row}");
         self.rows.push(row);
     }
@@ -98,8 +102,11 @@ pub(crate) fn median(samples: &[f64]) -> f64 {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, unit, p50, p95, min, max, n, promise } = self;
-        write!(f, "{name:<52} {p50:>9.2} {p95:>9.2} {min:>9.2} {max:>9.2} {n:>5}  {unit:<6} {promise}")
+        let Self { name, unit, p50, p95, p99, min, max, n, promise } = self;
+        write!(
+            f,
+            "{name:<58} {p50:>9.2} {p95:>9.2} {p99:>9.2} {min:>9.2} {max:>9.2} {n:>6}  {unit:<6} {promise}"
+        )
     }
 }
 
@@ -107,8 +114,8 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:<52} {:>9} {:>9} {:>9} {:>9} {:>5}  {:<6} promise",
-            "", "p50", "p95", "min", "max", "n", "unit"
+            "{:<58} {:>9} {:>9} {:>9} {:>9} {:>9} {:>6}  {:<6} promise",
+            "", "p50", "p95", "p99", "min", "max", "n", "unit"
         )?;
         for row in &self.rows {
             writeln!(f, "{row}")?;

@@ -1,4 +1,4 @@
-//! Embeds the built viewer: writes a table of the files below `web/dist/viewer`.
+//! Embeds the built pages: writes a table of the files below each folder of `web/dist`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -6,14 +6,19 @@ use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
     let manifest_dir = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
-    let viewer = manifest_dir.join("../../web/dist/viewer");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=migrations");
-    println!("cargo::rerun-if-changed={}", viewer.display());
+    for pages in ["console", "viewer"] {
+        embed(&manifest_dir.join("../../web/dist").join(pages), pages)?;
+    }
+    Ok(())
+}
 
+fn embed(folder: &Path, name: &str) -> io::Result<()> {
+    println!("cargo::rerun-if-changed={}", folder.display());
     let mut files = Vec::new();
-    if viewer.is_dir() {
-        collect(&viewer, "", &mut files)?;
+    if folder.is_dir() {
+        collect(folder, "", &mut files)?;
     }
     // The same order on every machine.
     files.sort();
@@ -26,7 +31,7 @@ fn main() -> io::Result<()> {
     }
     table.push_str("]\n");
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
-    fs::write(out.join("viewer.rs"), table)
+    fs::write(out.join(format!("{name}.rs")), table)
 }
 
 fn collect(dir: &Path, prefix: &str, files: &mut Vec<(String, PathBuf)>) -> io::Result<()> {

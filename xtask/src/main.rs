@@ -3,7 +3,7 @@
 //! | command | does |
 //! |---|---|
 //! | `test` | runs every test there is, installs what they need below `target/`, ends with `N passed, N failed` |
-//! | `bench` | measures, prints one table, writes `target/bench.json`; parts: `raster`, `sessions`, `stream`, `browser` |
+//! | `bench` | measures, prints one table, writes `target/bench.json`; parts: `raster`, `sessions`, `load`, `stream`, `browser`, and `soak` or `soak=SECONDS` when asked for |
 //! | `generate` | writes what is made from contracts and committed: `crates/protocol/src/live/rpc.rs`, `api/openapi.json`, `web/dist` |
 //! | `fresh` | fails if `generate` would change anything |
 //! | `setup` | installs what `test` and `bench` need, and nothing else |
@@ -40,9 +40,13 @@ fn main() -> ExitCode {
 
 /// Builds and runs the bench; `only` names the parts to run.
 fn bench(only: &[&str]) -> Result<()> {
-    tools::npm()?;
-    tools::chromium()?;
-    let python = tools::bench_python()?;
+    // Peers are installed only where they are wanted.
+    let wanted = |part: &str| only.is_empty() || only.contains(&part);
+    if wanted("browser") {
+        tools::npm()?;
+        tools::chromium()?;
+    }
+    let python = if wanted("raster") { tools::bench_python()? } else { "python3".into() };
     let (belvedere, bench) = (tools::binary(true)?, tools::build("bench", true)?);
     tools::run(Command::new(bench).arg(belvedere).arg(python).arg(root()).arg(target()).args(only))
 }

@@ -152,7 +152,6 @@ fn control_config(settings: Settings, demo: Option<control::Demo>) -> Result<con
         rate_limit: settings.rate_limit,
         cors_origins: settings.cors_origins,
         oidc_issuers: settings.oidc_issuers,
-        management_token: settings.management_token,
         ..defaults
     })
 }
@@ -182,6 +181,7 @@ fn banner(running: &control::Running, demo: bool, took: Duration) -> String {
     let (ready, paths) = (&running.ready, &running.paths);
     let mut rows = vec![
         (if demo { "Open" } else { "Viewer" }, ready.viewer_url.clone()),
+        ("Console", ready.console_url.clone()),
         ("REST", format!("{}  (without TLS: {})", ready.https, ready.http)),
         ("Account", format!("{}  (keys in {})", running.account.id, paths.account.display())),
         ("CA file", paths.ca.display().to_string()),

@@ -25,7 +25,9 @@ pub enum FolderError {
         pid: Option<u32>,
     },
     /// It cannot be made or opened.
-    #[error("failed to open the data folder {dir:?}")]
+    #[error(
+        "the data folder {dir:?} cannot be used; give the service's user the right to write there, or name another folder"
+    )]
     Open {
         /// The folder.
         dir: PathBuf,

@@ -10,6 +10,8 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use protocol::rest::SessionStatus;
 
+use crate::store::Written;
+
 /// What the engine has at a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Census {
@@ -45,8 +47,8 @@ pub(crate) enum Area {
     Connections,
     Conversions,
     Tokens,
-    Management,
     Viewer,
+    Console,
     Other,
 }
 
@@ -56,8 +58,8 @@ impl Area {
         (Self::Connections, "connections"),
         (Self::Conversions, "conversions"),
         (Self::Tokens, "tokens"),
-        (Self::Management, "management"),
         (Self::Viewer, "viewer"),
+        (Self::Console, "console"),
         (Self::Other, "other"),
     ];
 }
@@ -111,14 +113,14 @@ impl Metrics {
     }
 
     /// Everything, in the text format.
-    pub(crate) fn text(&self, census: &Census) -> String {
+    pub(crate) fn text(&self, census: &Census, written: &Written) -> String {
         let mut text = String::with_capacity(4_096);
         // Writing to a string does not fail.
-        let _infallible = self.write(census, &mut text).is_err();
+        let _infallible = self.write(census, written, &mut text).is_err();
         text
     }
 
-    fn write(&self, census: &Census, out: &mut String) -> fmt::Result {
+    fn write(&self, census: &Census, written: &Written, out: &mut String) -> fmt::Result {
         head(out, "build_info", "gauge", "The version that runs; always 1.")?;
         sample(out, "build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1)?;
         head(out, "sessions", "gauge", "Sessions that have not ended, by status.")?;
@@ -151,6 +153,15 @@ impl Metrics {
         let sum = Duration::from_micros(self.starts_micros.load(Relaxed)).as_secs_f64();
         sample(out, "session_start_seconds_sum", &[], sum)?;
         sample(out, "session_start_seconds_count", &[], n_so_far)?;
+        let name = "store_commit_seconds";
+        head(out, name, "summary", "Commits of sessions to the database, from the request to the disk.")?;
+        let sum = Duration::from_micros(written.micros.load(Relaxed)).as_secs_f64();
+        sample(out, "store_commit_seconds_sum", &[], sum)?;
+        sample(out, "store_commit_seconds_count", &[], written.n_commits.load(Relaxed))?;
+        head(out, "store_rows_total", "counter", "Sessions written by these commits.")?;
+        sample(out, "store_rows_total", &[], written.n_rows.load(Relaxed))?;
+        head(out, "store_failures_total", "counter", "Commits that failed; each is tried again.")?;
+        sample(out, "store_failures_total", &[], written.n_failures.load(Relaxed))?;
         head(
             out,
             "http_answers_total",
@@ -187,7 +198,7 @@ mod tests {
         for millis in [1, 5, 6, 400, 100_000] {
             metrics.count_start(Duration::from_millis(millis));
         }
-        let text = metrics.text(&Census::default());
+        let text = metrics.text(&Census::default(), &Written::default());
         let value = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
             line.unwrap_or_else(|| panic!("{name} in {text}")).to_owned()

@@ -26,7 +26,6 @@ use crate::engine::{EVENTS_MAX, Engine, Event, Limits, Refused, Wish};
 use crate::files::{FolderError, FolderLock, lock_folder, write_private};
 use crate::http::cors::{Origin, Origins};
 use crate::http::listen::{self, SESSION_PORTS, bind_session_port};
-use crate::http::management::ManagementToken;
 use crate::http::rates::Rates;
 use crate::http::{App, Entrance, Place};
 use crate::metrics::Metrics;
@@ -79,8 +78,6 @@ pub struct Config {
     pub cors_origins: Vec<Origin>,
     /// Issuers whose tokens the token service exchanges for its own.
     pub oidc_issuers: Vec<OidcIssuer>,
-    /// What opens the management API; without it, there is none.
-    pub management_token: Option<ManagementToken>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What starts hosts, instead of `host_command`.
@@ -107,7 +104,6 @@ impl Config {
             n_hosts_max: sizes::n_hosts_max(&machine),
             cors_origins: Vec::new(),
             oidc_issuers: Vec::new(),
-            management_token: None,
             rate_limit: DEFAULT_RATE_LIMIT,
             clock: Arc::new(SystemClock::new()),
             provisioner: None,
@@ -140,6 +136,8 @@ pub struct Ready {
     pub inspector_port: u16,
     /// The viewer; with the demo session and its token, if there is one. Keep it as secret as a password.
     pub viewer_url: String,
+    /// The console; with the account and a token, if there is a demo session. As secret as [`Self::viewer_url`].
+    pub console_url: String,
 }
 
 /// Files of the data folder.
@@ -165,8 +163,13 @@ pub enum StartError {
     #[error(transparent)]
     Folder(#[from] FolderError),
     /// The database failed.
-    #[error("failed to open the database")]
-    Store(#[from] StoreError),
+    #[error("the database {path:?} cannot be used")]
+    Store {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong and what to do about it.
+        source: StoreError,
+    },
     /// The accounts could not be read or written.
     #[error("failed to set up the account")]
     Account(#[from] AccountError),
@@ -241,10 +244,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     // Left by a server that was killed; whoever waits for it must not take it for ours.
     remove_if_there(&paths.ready)?;
 
-    let store = Store::open(&paths.db).await?;
-    let account = match store.accounts().await?.into_iter().next() {
+    let failed = |source| StartError::Store { path: paths.db.clone(), source };
+    let store = Store::open(&paths.db).await.map_err(failed)?;
+    let account = match store.accounts().await.map_err(failed)?.into_iter().next() {
         Some(account) => account,
-        None => accounts::create_in(&store, "default").await?,
+        None => accounts::create_in(&store, "default").await.map_err(failed)?,
     };
     let clock = Arc::clone(&config.clock);
     let tokens = Arc::new(Tokens::open(&store, &config.hostname, clock.as_ref()).await?);
@@ -276,13 +280,13 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         limits,
         Random::of_the_machine(),
     )
-    .await?;
+    .await
+    .map_err(failed)?;
     let (events, inlet) = mpsc::channel(EVENTS_MAX);
     let mut deciding = JoinSet::new();
     deciding.spawn(engine.run(inlet, news));
     deciding.spawn(Arc::clone(&tokens).keep(store.clone(), Arc::clone(&clock)));
 
-    let account_domain = format!("{}:{}", config.hostname, https_address.port());
     let app = Arc::new(App {
         engine: events.clone(),
         view,
@@ -291,7 +295,6 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         clock: Arc::clone(&clock),
         place: Place {
             hostname: config.hostname.clone(),
-            account_domain: account_domain.clone(),
             handshake_port: handshake_address.port(),
             inspector_port: inspector_address.port(),
             sizes: config.sizes,
@@ -301,13 +304,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         metrics,
         issuers: Issuers::new(config.oidc_issuers.clone(), Arc::clone(&clock)).map_err(StartError::Oidc)?,
         origins: Origins::new(config.cors_origins.clone()),
-        management: config.management_token.clone(),
     });
-    for account in store.accounts_to_close().await? {
-        // The engine stops their sessions in its own time; nobody can reach them any more.
-        let (reply, _nobody_waits) = oneshot::channel();
-        let _ended_already = events.send(Event::CloseAccount { account, reply }).await.is_err();
-    }
     let (shutdown, ending) = watch::channel(false);
     let mut listeners = JoinSet::new();
     for (listener, address, tls) in [
@@ -328,21 +325,24 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         handshake_port: handshake_address.port(),
         inspector_port: inspector_address.port(),
         viewer_url: String::new(),
+        console_url: String::new(),
     };
     ready.viewer_url = format!("{}/viewer/", ready.http);
+    ready.console_url = format!("{}/console/", ready.http);
     if let Some(demo) = &config.demo {
         let session = create_demo(&events, account.id, demo).await?;
         let token = tokens.issue(account.id, Role::Client, clock.wall())?;
         // In the fragment, which browsers keep to themselves.
         let query = format!("?account={}&session={session}#token={token}", account.id);
         ready.viewer_url.push_str(&query);
+        ready.console_url.push_str(&format!("?account={}#token={token}", account.id));
     }
 
     let account_file = AccountFile {
         account_id: account.id,
         account_key: account.primary_key.clone(),
         secondary_key: account.secondary_key.clone(),
-        account_domain,
+        account_domain: format!("{}:{}", config.hostname, https_address.port()),
         endpoint: ready.https.clone(),
     };
     accounts::write_account_file(dir, &account_file)?;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use futures_util::{SinkExt as _, StreamExt as _};
 use protocol::link::{FromHost, MAX_MESSAGE_BYTES, ToHost, VERSION};
 use protocol::rest::Error;
-use protocol::{ConnectionId, SessionId};
+use protocol::{ConnectionId, HostId, SessionId};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -46,16 +46,40 @@ pub enum Manner {
 
 /// What hosts heard, the newest 4,096 messages. Clones are the same log.
 #[derive(Clone, Debug, Default)]
-pub struct Log(Arc<Mutex<VecDeque<ToHost>>>);
+pub struct Log {
+    newest: Arc<Mutex<VecDeque<ToHost>>>,
+    listener: Option<mpsc::UnboundedSender<Heard>>,
+}
+
+/// What a host heard.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// Which, as named by its Welcome.
+    pub host: Option<HostId>,
+    /// When.
+    pub at: Instant,
+    /// What.
+    pub message: ToHost,
+}
 
 impl Log {
-    /// The messages, oldest first.
-    pub fn messages(&self) -> Vec<ToHost> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    /// A log that tells everything to `listener`, and keeps nothing.
+    pub fn telling(listener: mpsc::UnboundedSender<Heard>) -> Self {
+        Self { newest: Arc::default(), listener: Some(listener) }
     }
 
-    fn push(&self, message: &ToHost) {
-        let mut messages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The messages, oldest first.
+    pub fn messages(&self) -> Vec<ToHost> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    fn push(&self, host: Option<HostId>, message: &ToHost) {
+        if let Some(listener) = &self.listener {
+            let heard = Heard { host, at: Instant::now(), message: message.clone() };
+            let _nobody_listens = listener.send(heard).is_err();
+            return;
+        }
+        let mut messages = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         if messages.len() == LOG_MESSAGES {
             messages.pop_front();
         }
@@ -72,7 +96,7 @@ pub async fn serve(url: &str, token: String, manner: watch::Receiver<Manner>, lo
         .write_buffer_size(0)
         .max_message_size(Some(MAX_MESSAGE_BYTES))
         .max_frame_size(Some(MAX_MESSAGE_BYTES));
-    let mut host = Host { token, serving: None, lease_ends_at: None, client: None, manner, log };
+    let mut host = Host { token, name: None, serving: None, lease_ends_at: None, client: None, manner, log };
     let mut redial = REDIAL_MIN;
     let mut give_up_at = Instant::now() + WITHOUT_LINK;
     loop {
@@ -110,6 +134,8 @@ enum Next {
 struct Host {
     /// The one-time token, then the secret of the Welcome.
     token: String,
+    /// From the first Welcome.
+    name: Option<HostId>,
     serving: Option<SessionId>,
     lease_ends_at: Option<Instant>,
     client: Option<ConnectionId>,
@@ -139,7 +165,10 @@ impl Host {
         say(socket, &hello).await?;
         loop {
             let message = hear(socket).await?;
-            self.log.push(&message);
+            if let ToHost::Welcome { host, .. } = &message {
+                self.name = Some(*host);
+            }
+            self.log.push(self.name, &message);
             let manner = *self.manner.borrow();
             match message {
                 ToHost::Welcome { secret, .. } => {

@@ -19,4 +19,4 @@ mod fleet;
 mod host;
 
 pub use fleet::Fleet;
-pub use host::{Log, Manner, serve};
+pub use host::{Heard, Log, Manner, serve};

@@ -5,6 +5,16 @@ export type { EndReason, Link, Millis } from "./link";
 export * as live from "./live";
 export type { Camera, Frame, Quat, Vec3 } from "./live";
 export { Meter, quantile, type Quantiles, type Summary } from "./meter";
-export { RestClient, RestError, tokenExpiry, type RefusalReason, type Session, type SessionAddress } from "./rest";
+export {
+  readError,
+  readSession,
+  RestClient,
+  RestError,
+  tokenExpiry,
+  type RefusalReason,
+  type Session,
+  type SessionAddress,
+  type SessionStatus,
+} from "./rest";
 export { RpcError } from "./rpc";
 export type { LoadProgress, ModelList, PickResult, SceneInfo } from "./gen/live_pb";

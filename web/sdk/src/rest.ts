@@ -150,7 +150,8 @@ function reasonOf(status: number, code: string, token: string): RefusalReason {
   }
 }
 
-function readSession(body: unknown): Session | undefined {
+/** A session from an answer's body; undefined if it is none. */
+export function readSession(body: unknown): Session | undefined {
   const status = field(body, "status");
   const known = (["Starting", "Ready", "Stopped", "Expired", "Error"] as const).find((name) => name === status);
   if (!known) return undefined;
@@ -168,7 +169,8 @@ function readSession(body: unknown): Session | undefined {
   };
 }
 
-function readError(body: unknown): { code: string; message: string } {
+/** Code and words from the body of a refusal; empty where it has none. */
+export function readError(body: unknown): { code: string; message: string } {
   const error = field(body, "error");
   return { code: text(field(error, "code")), message: text(field(error, "message")) };
 }

@@ -112,16 +112,16 @@ impl Origins {
 /// Whether pages of other origins have business there. Nothing is an address, too: they may read that it is.
 fn is_for_pages(route: Option<Route<'_>>) -> bool {
     match route {
-        None | Some(Route::Token { .. } | Route::Rendering { .. } | Route::Jwks) => true,
+        // The health for consoles elsewhere that measure how far we are.
+        None | Some(Route::Token { .. } | Route::Rendering { .. } | Route::Jwks | Route::Health) => true,
         Some(
-            // Its credential opens every account, so it has no business in a page.
-            Route::Management(_)
-            | Route::Root
-            | Route::Health
+            Route::Root
+            | Route::BareViewer
             | Route::Readiness
             | Route::Metrics
             | Route::Link
-            | Route::Viewer(_),
+            | Route::Viewer(_)
+            | Route::Console(_),
         ) => false,
     }
 }

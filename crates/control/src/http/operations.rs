@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Whether it can do its work: the engine decides and the store answers.
 pub(super) async fn ready(app: &App) -> Answer {
-    let works = async { census(app).await.is_some() && app.store.answers().await };
+    let works = async { census(app).await.is_some() && app.store.works().await };
     if timeout(PATIENCE, works).await == Ok(true) {
         text(StatusCode::OK, "text/plain; charset=utf-8", "ready\n")
     } else {
@@ -32,9 +32,11 @@ pub(super) async fn metrics(app: &App, entrance: &Entrance) -> Answer {
         return ApiError::not_found("There is nothing at this address.").into();
     }
     match timeout(PATIENCE, census(app)).await {
-        Ok(Some(census)) => {
-            text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", app.metrics.text(&census))
-        }
+        Ok(Some(census)) => text(
+            StatusCode::OK,
+            "text/plain; version=0.0.4; charset=utf-8",
+            app.metrics.text(&census, app.store.written()),
+        ),
         Ok(None) | Err(_) => ApiError::unavailable().into(),
     }
 }
@@ -56,8 +58,8 @@ pub(super) fn area(route: Option<Route<'_>>) -> Area {
             Rendering::Conversions | Rendering::Conversion { .. } => Area::Conversions,
         },
         Some(Route::Token { .. }) => Area::Tokens,
-        Some(Route::Management(_)) => Area::Management,
-        Some(Route::Viewer(_) | Route::Root) => Area::Viewer,
+        Some(Route::Viewer(_) | Route::BareViewer) => Area::Viewer,
+        Some(Route::Console(_) | Route::Root) => Area::Console,
         None | Some(Route::Health | Route::Readiness | Route::Metrics | Route::Jwks | Route::Link) => {
             Area::Other
         }

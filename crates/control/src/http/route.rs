@@ -2,17 +2,13 @@
 
 use axum::http::Method;
 
-/// Who we are to the management API.
-pub(super) const PROVIDER: &str = "Microsoft.MixedReality";
-
-/// What we have there.
-pub(super) const ACCOUNTS: &str = "remoteRenderingAccounts";
-
 /// What an address names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route<'a> {
-    /// Leads to the viewer.
+    /// Leads to the console.
     Root,
+    /// Leads to the viewer.
+    BareViewer,
     Health,
     Readiness,
     Metrics,
@@ -20,6 +16,8 @@ pub(super) enum Route<'a> {
     Link,
     /// A file of the viewer; empty for the page itself.
     Viewer(&'a str),
+    /// A file of the console; empty for the page itself.
+    Console(&'a str),
     Token {
         account: &'a str,
     },
@@ -27,33 +25,6 @@ pub(super) enum Route<'a> {
         account: &'a str,
         what: Rendering<'a>,
     },
-    Management(Management<'a>),
-}
-
-/// What an address of the management API names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Management<'a> {
-    /// What the API can do.
-    Operations,
-    NameAvailability {
-        subscription: &'a str,
-    },
-    /// The accounts of a subscription, or of one of its groups.
-    Accounts {
-        subscription: &'a str,
-        group: Option<&'a str>,
-    },
-    Account(Path<'a>),
-    Keys(Path<'a>),
-    RegenerateKeys(Path<'a>),
-}
-
-/// Where an account is, as it stands in an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Path<'a> {
-    pub(super) subscription: &'a str,
-    pub(super) group: &'a str,
-    pub(super) name: &'a str,
 }
 
 /// What an address below `/accounts/{account}` names.
@@ -87,9 +58,14 @@ impl Route<'_> {
     /// The methods that the address takes.
     pub(super) fn methods(self) -> &'static [Method] {
         match self {
-            Self::Root | Self::Health | Self::Readiness | Self::Metrics | Self::Jwks | Self::Viewer(_) => {
-                &[Method::GET, Method::HEAD]
-            }
+            Self::Root
+            | Self::BareViewer
+            | Self::Health
+            | Self::Readiness
+            | Self::Metrics
+            | Self::Jwks
+            | Self::Viewer(_)
+            | Self::Console(_) => &[Method::GET, Method::HEAD],
             Self::Link | Self::Token { .. } => &[Method::GET],
             Self::Rendering { what, .. } => match what {
                 Rendering::Sessions | Rendering::Conversions | Rendering::Still { .. } => &[Method::GET],
@@ -97,13 +73,6 @@ impl Route<'_> {
                 Rendering::Stop { .. } | Rendering::Connections { .. } => &[Method::POST],
                 Rendering::Connection { .. } => &[Method::DELETE],
                 Rendering::Conversion { .. } => &[Method::GET, Method::PUT],
-            },
-            Self::Management(what) => match what {
-                Management::Operations | Management::Accounts { .. } => &[Method::GET],
-                Management::Account(_) => &[Method::GET, Method::PUT, Method::PATCH, Method::DELETE],
-                Management::NameAvailability { .. } | Management::Keys(_) | Management::RegenerateKeys(_) => {
-                    &[Method::POST]
-                }
             },
         }
     }
@@ -113,7 +82,8 @@ impl Route<'_> {
 pub(super) fn parse(path: &str) -> Option<Route<'_>> {
     let path = path.strip_prefix('/')?;
     match path {
-        "" | "viewer" => return Some(Route::Root),
+        "" | "console" => return Some(Route::Root),
+        "viewer" => return Some(Route::BareViewer),
         "healthz" => return Some(Route::Health),
         "readyz" => return Some(Route::Readiness),
         "metrics" => return Some(Route::Metrics),
@@ -124,11 +94,12 @@ pub(super) fn parse(path: &str) -> Option<Route<'_>> {
     if let Some(file) = path.strip_prefix("viewer/") {
         return Some(Route::Viewer(file));
     }
-    // Bounded: the longest known path has nine segments.
-    let segments: Vec<&str> = path.splitn(10, '/').collect();
-    if let Some(what) = management(&segments) {
-        return Some(Route::Management(what));
+    if let Some(file) = path.strip_prefix("console/") {
+        return Some(Route::Console(file));
     }
+    // Bounded: the longest known path has six segments.
+    let segments: Vec<&str> = path.splitn(8, '/').collect();
+    let is = |segment: &str, name: &str| segment.eq_ignore_ascii_case(name);
     let [accounts, account, kind, rest @ ..] = segments.as_slice() else { return None };
     if !is(accounts, "accounts") || segments.iter().any(|segment| segment.is_empty()) {
         return None;
@@ -155,52 +126,6 @@ pub(super) fn parse(path: &str) -> Option<Route<'_>> {
     Some(Route::Rendering { account, what })
 }
 
-/// Fixed segments are the same in any letter case.
-fn is(segment: &str, name: &str) -> bool {
-    segment.eq_ignore_ascii_case(name)
-}
-
-/// Addresses as Azure Resource Manager has them.
-fn management<'a>(segments: &[&'a str]) -> Option<Management<'a>> {
-    if segments.iter().any(|segment| segment.is_empty()) {
-        return None;
-    }
-    if let [providers, ours, operations] = segments {
-        let named = is(providers, "providers") && is(ours, PROVIDER) && is(operations, "operations");
-        return named.then_some(Management::Operations);
-    }
-    let [subscriptions, subscription, rest @ ..] = segments else { return None };
-    if !is(subscriptions, "subscriptions") {
-        return None;
-    }
-    let (group, rest) = match rest {
-        [groups, group, rest @ ..] if is(groups, "resourceGroups") => (Some(*group), rest),
-        rest => (None, rest),
-    };
-    let [providers, ours, rest @ ..] = rest else { return None };
-    if !(is(providers, "providers") && is(ours, PROVIDER)) {
-        return None;
-    }
-    match (group, rest) {
-        (None, [locations, _location, verb])
-            if is(locations, "locations") && is(verb, "checkNameAvailability") =>
-        {
-            Some(Management::NameAvailability { subscription })
-        }
-        (group, [accounts]) if is(accounts, ACCOUNTS) => Some(Management::Accounts { subscription, group }),
-        (Some(group), [accounts, name, verb @ ..]) if is(accounts, ACCOUNTS) => {
-            let path = Path { subscription, group, name };
-            match verb {
-                [] => Some(Management::Account(path)),
-                [verb] if is(verb, "listKeys") => Some(Management::Keys(path)),
-                [verb] if is(verb, "regenerateKeys") => Some(Management::RegenerateKeys(path)),
-                _ => None,
-            }
-        }
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,7 +135,9 @@ mod tests {
         let rendering = |what| Some(Route::Rendering { account: "a", what });
         for (path, expected) in [
             ("/", Some(Route::Root)),
-            ("/viewer", Some(Route::Root)),
+            ("/viewer", Some(Route::BareViewer)),
+            ("/console", Some(Route::Root)),
+            ("/console/latency.html", Some(Route::Console("latency.html"))),
             ("/viewer/", Some(Route::Viewer(""))),
             ("/viewer/x/y.js", Some(Route::Viewer("x/y.js"))),
             ("/Accounts/a/token", Some(Route::Token { account: "a" })),
@@ -226,25 +153,6 @@ mod tests {
             ),
             ("/accounts/a/sessions/s/still", rendering(Rendering::Still { session: "s" })),
             ("/accounts/a/conversions/c", rendering(Rendering::Conversion { id: "c" })),
-            ("/providers/microsoft.mixedreality/Operations", Some(Route::Management(Management::Operations))),
-            (
-                "/subscriptions/s/resourcegroups/g/providers/Microsoft.MixedReality/remoteRenderingAccounts/n/listkeys",
-                Some(Route::Management(Management::Keys(Path { subscription: "s", group: "g", name: "n" }))),
-            ),
-            (
-                "/subscriptions/s/providers/Microsoft.MixedReality/remoteRenderingAccounts",
-                Some(Route::Management(Management::Accounts { subscription: "s", group: None })),
-            ),
-            ("/subscriptions/s/providers/Microsoft.MixedReality/remoteRenderingAccounts/n", None),
-            (
-                "/subscriptions/s/resourceGroups/g/providers/Microsoft.MixedReality/spatialAnchorsAccounts/n",
-                None,
-            ),
-            (
-                "/subscriptions/s/resourceGroups//providers/Microsoft.MixedReality/remoteRenderingAccounts/n",
-                None,
-            ),
-            ("/subscriptions", None),
             ("", None),
             ("*", None),
             ("/accounts", None),

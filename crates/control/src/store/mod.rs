@@ -1,9 +1,11 @@
 //! What must outlive the process, in one SQLite file.
 //!
-//! Writes come from the engine alone, many sessions in one IMMEDIATE transaction; what a commit returned survives
-//! a power cut (WAL, `synchronous = FULL`). Everybody reads.
+//! Each write is one statement, which SQLite runs as a transaction of its own: it takes the lock for writing before it
+//! reads anything (as `BEGIN IMMEDIATE` does) and is done or undone as a whole. Sessions are written by the engine alone,
+//! as many in one statement as wait. What a write returned survives a power cut (WAL, `synchronous = FULL`).
+//! Everybody reads.
 
-pub(crate) mod management;
+mod errors;
 mod sessions;
 
 use std::fs::{OpenOptions, Permissions};
@@ -11,37 +13,50 @@ use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::str::FromStr;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use protocol::rest::{Error, SessionSize, SessionStatus};
 use protocol::{AccountId, HostId, SessionId};
+use serde::Serialize;
 use session::{Minutes, Snapshot, Timestamp};
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, Row, Sqlite, Transaction};
+use sqlx::{ConnectOptions as _, Row};
 
 use crate::secrets::SecretHash;
+pub use errors::StoreError;
 pub(crate) use sessions::SessionStore;
-
-/// Why the store did not do it.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The database refused: full disk, locked or broken file.
-    #[error("the database failed")]
-    Database(#[from] sqlx::Error),
-    /// The file is from a newer version, or its history was changed.
-    #[error("the database's schema does not fit this version")]
-    Schema(#[from] sqlx::migrate::MigrateError),
-    /// A row says what no version wrote.
-    #[error("the database has an impossible {0}")]
-    Impossible(&'static str),
-}
 
 /// The database.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
-    pool: SqlitePool,
+    /// One connection: SQLite has one writer at a time, and whoever waits for another waits in turn.
+    writer: SqlitePool,
+    /// They do not wait for the writer.
+    readers: SqlitePool,
+    written: Arc<Written>,
+}
+
+/// Connections that read. Each has a thread and some hundred KiB of cached pages.
+const N_READERS: u32 = 4;
+
+/// What was written since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    /// Commits of sessions that passed.
+    pub(crate) n_commits: AtomicU64,
+    /// Sessions in them.
+    pub(crate) n_rows: AtomicU64,
+    /// How long they took together.
+    pub(crate) micros: AtomicU64,
+    /// Commits that failed.
+    pub(crate) n_failures: AtomicU64,
+    /// Whether the newest one did.
+    failing: AtomicBool,
 }
 
 /// A tenant with its two keys. Its `Debug` form shows no keys.
@@ -101,6 +116,12 @@ pub struct Process {
     pub birth: u64,
 }
 
+/// The steps of the schema, in order. Released ones never change.
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// How long a write waits for one of another program, such as `belvedere account`, which takes milliseconds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+
 impl Store {
     /// Opens the file, makes it if needed, and brings its schema up to date.
     pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
@@ -112,67 +133,64 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(5))
+            .busy_timeout(BUSY_TIMEOUT)
             .disable_statement_logging();
-        // One writer, and readers that do not wait for it.
-        let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
-        sqlx::migrate!("./migrations").run(&pool).await?;
-        Ok(Self { pool })
+        let pool = |n_connections_max| {
+            SqlitePoolOptions::new()
+                .max_connections(n_connections_max)
+                // A file does not hang up, and asking whether it did would take as long as the query.
+                .test_before_acquire(false)
+                .idle_timeout(None)
+                .max_lifetime(None)
+        };
+        let writer = pool(1).connect_with(options.clone()).await?;
+        let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+        MIGRATIONS.run(&writer).await.map_err(|error| StoreError::of_migration(error, known))?;
+        let readers = pool(N_READERS).connect_with(options).await?;
+        Ok(Self { writer, readers, written: Arc::default() })
     }
 
     pub(crate) async fn close(&self) {
-        self.pool.close().await;
+        self.readers.close().await;
+        self.writer.close().await;
     }
 
-    /// Whether the database can be read.
-    pub(crate) async fn answers(&self) -> bool {
-        sqlx::query("SELECT 1 FROM accounts LIMIT 1").fetch_optional(&self.pool).await.is_ok()
+    /// Whether the database can be read, and took what was last written.
+    pub(crate) async fn works(&self) -> bool {
+        !self.written.failing.load(Relaxed)
+            && sqlx::query("SELECT 1 FROM accounts LIMIT 1").fetch_optional(&self.readers).await.is_ok()
     }
 
-    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        // A transaction that reads first and writes later can fail half-way; an IMMEDIATE one waits its turn.
-        Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
+    /// What was written since the start.
+    pub(crate) fn written(&self) -> &Written {
+        &self.written
     }
 
     /// Stores all of `sessions`, or none.
     pub(crate) async fn save(&self, sessions: &[StoredSession]) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
-        for session in sessions {
-            let life = &session.life;
-            let host = session.host.as_ref();
-            let process = host.and_then(|host| host.process);
-            let error = life.error.as_ref().and_then(|error| serde_json::to_string(error).ok());
-            sqlx::query(
-                "INSERT INTO sessions (account, id, seq, creation_time, size, requested_minutes, model, status, \
-                 lease_minutes, ready_at, ended_at, error, host, host_secret_hash, host_pid, host_birth) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
-                 ON CONFLICT (account, id) DO UPDATE SET seq = excluded.seq, \
-                 creation_time = excluded.creation_time, size = excluded.size, \
-                 requested_minutes = excluded.requested_minutes, model = excluded.model, status = excluded.status, \
-                 lease_minutes = excluded.lease_minutes, ready_at = excluded.ready_at, ended_at = excluded.ended_at, \
-                 error = excluded.error, host = excluded.host, host_secret_hash = excluded.host_secret_hash, \
-                 host_pid = excluded.host_pid, host_birth = excluded.host_birth",
-            )
-            .bind(session.account.to_string())
-            .bind(session.id.as_str())
-            .bind(session.seq)
-            .bind(&session.creation_time)
-            .bind(session.size.as_str())
-            .bind(session.requested.get())
-            .bind(&session.model)
-            .bind(life.status.as_str())
-            .bind(life.lease.get())
-            .bind(life.ready_at.map(to_integer))
-            .bind(life.ended_at.map(to_integer))
-            .bind(error)
-            .bind(host.map(|host| host.id.to_string()))
-            .bind(host.map(|host| host.secret_hash.as_bytes().to_vec()))
-            .bind(process.map(|process| process.pid))
-            .bind(process.map(|process| process.birth.cast_signed()))
-            .execute(&mut *transaction)
-            .await?;
+        let began = Instant::now();
+        let saved = self.commit(sessions).await;
+        self.written.failing.store(saved.is_err(), Relaxed);
+        match saved {
+            Ok(()) => {
+                let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+                self.written.n_commits.fetch_add(1, Relaxed);
+                self.written.n_rows.fetch_add(sessions.len() as u64, Relaxed);
+                self.written.micros.fetch_add(took, Relaxed);
+            }
+            Err(_) => {
+                self.written.n_failures.fetch_add(1, Relaxed);
+            }
         }
-        Ok(transaction.commit().await?)
+        saved
+    }
+
+    async fn commit(&self, sessions: &[StoredSession]) -> Result<(), StoreError> {
+        let rows: Vec<SessionRow<'_>> = sessions.iter().map(SessionRow::of).collect();
+        // Strings and numbers always serialise.
+        let rows = serde_json::to_string(&rows).unwrap_or_default();
+        sqlx::query(SAVE).bind(rows).execute(&self.writer).await?;
+        Ok(())
     }
 
     /// The session of that name, live or ended.
@@ -184,7 +202,7 @@ impl Store {
         sqlx::query("SELECT * FROM sessions WHERE account = ? AND id = ?")
             .bind(account.to_string())
             .bind(id.as_str())
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.readers)
             .await?
             .as_ref()
             .map(session_of)
@@ -206,7 +224,7 @@ impl Store {
              ON account = name.value ->> 0 AND sessions.id = name.value ->> 1",
         )
         .bind(names)
-        .fetch_all(&self.pool)
+        .fetch_all(&self.readers)
         .await?;
         rows.iter().map(session_of).collect()
     }
@@ -214,31 +232,29 @@ impl Store {
     /// The sessions that had not ended, oldest first.
     pub(crate) async fn live_sessions(&self) -> Result<Vec<StoredSession>, StoreError> {
         let rows = sqlx::query("SELECT * FROM sessions WHERE ended_at IS NULL ORDER BY seq")
-            .fetch_all(&self.pool)
+            .fetch_all(&self.readers)
             .await?;
         rows.iter().map(session_of).collect()
     }
 
     /// The highest `seq` in use.
     pub(crate) async fn last_seq(&self) -> Result<i64, StoreError> {
-        Ok(sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM sessions").fetch_one(&self.pool).await?)
+        Ok(sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM sessions").fetch_one(&self.readers).await?)
     }
 
     /// Forgets sessions that ended before `before`.
     pub(crate) async fn forget_ended(&self, before: Timestamp) -> Result<u64, StoreError> {
-        let mut transaction = self.begin().await?;
         let done = sqlx::query("DELETE FROM sessions WHERE ended_at < ?")
             .bind(to_integer(before))
-            .execute(&mut *transaction)
+            .execute(&self.writer)
             .await?;
-        transaction.commit().await?;
         Ok(done.rows_affected())
     }
 
     pub(crate) async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
         sqlx::query("SELECT * FROM accounts WHERE id = ?")
             .bind(id.to_string())
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.readers)
             .await?
             .as_ref()
             .map(account_of)
@@ -248,12 +264,11 @@ impl Store {
     /// All accounts, oldest first.
     pub(crate) async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
         let rows =
-            sqlx::query("SELECT * FROM accounts ORDER BY created_at, id").fetch_all(&self.pool).await?;
+            sqlx::query("SELECT * FROM accounts ORDER BY created_at, id").fetch_all(&self.readers).await?;
         rows.iter().map(account_of).collect()
     }
 
     pub(crate) async fn put_account(&self, account: &Account, now: Timestamp) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
         sqlx::query(
             "INSERT INTO accounts (id, name, primary_key, secondary_key, created_at) VALUES (?, ?, ?, ?, ?) \
              ON CONFLICT (id) DO UPDATE SET name = excluded.name, primary_key = excluded.primary_key, \
@@ -264,15 +279,15 @@ impl Store {
         .bind(&account.primary_key)
         .bind(&account.secondary_key)
         .bind(to_integer(now))
-        .execute(&mut *transaction)
+        .execute(&self.writer)
         .await?;
-        Ok(transaction.commit().await?)
+        Ok(())
     }
 
     /// The keys that sign access tokens, newest first.
     pub(crate) async fn signing_keys(&self) -> Result<Vec<StoredSigningKey>, StoreError> {
         let rows = sqlx::query("SELECT id, pkcs8, created_at FROM signing_keys ORDER BY created_at DESC, id")
-            .fetch_all(&self.pool)
+            .fetch_all(&self.readers)
             .await?;
         rows.iter()
             .map(|row| {
@@ -286,26 +301,82 @@ impl Store {
     }
 
     pub(crate) async fn add_signing_key(&self, key: &StoredSigningKey) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
         sqlx::query("INSERT INTO signing_keys (id, pkcs8, created_at) VALUES (?, ?, ?)")
             .bind(&key.id)
             .bind(&key.pkcs8)
             .bind(to_integer(key.created_at))
-            .execute(&mut *transaction)
+            .execute(&self.writer)
             .await?;
-        Ok(transaction.commit().await?)
+        Ok(())
     }
 
     /// Removes the keys that were made before `before`, except the newest of all.
     pub(crate) async fn forget_signing_keys(&self, before: Timestamp) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
         sqlx::query(
             "DELETE FROM signing_keys WHERE created_at < min(?, (SELECT max(created_at) FROM signing_keys))",
         )
         .bind(to_integer(before))
-        .execute(&mut *transaction)
+        .execute(&self.writer)
         .await?;
-        Ok(transaction.commit().await?)
+        Ok(())
+    }
+}
+
+/// Stores sessions, given as JSON: an array of [`SessionRow`]s.
+const SAVE: &str = "INSERT INTO sessions (account, id, seq, creation_time, size, requested_minutes, model, status, \
+     lease_minutes, ready_at, ended_at, error, host, host_secret_hash, host_pid, host_birth) \
+     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, \
+     value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, unhex(value ->> 13), value ->> 14, value ->> 15 \
+     FROM json_each(?) WHERE TRUE \
+     ON CONFLICT (account, id) DO UPDATE SET status = excluded.status, \
+     lease_minutes = excluded.lease_minutes, ready_at = excluded.ready_at, ended_at = excluded.ended_at, \
+     error = excluded.error, host = excluded.host, host_secret_hash = excluded.host_secret_hash, \
+     host_pid = excluded.host_pid, host_birth = excluded.host_birth";
+
+/// The columns of a session, in the order of [`SAVE`].
+#[derive(Serialize)]
+struct SessionRow<'a>(
+    String,
+    &'a str,
+    i64,
+    &'a str,
+    &'static str,
+    u32,
+    Option<&'a str>,
+    &'static str,
+    u32,
+    Option<i64>,
+    Option<i64>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<u32>,
+    Option<i64>,
+);
+
+impl<'a> SessionRow<'a> {
+    fn of(session: &'a StoredSession) -> Self {
+        let life = &session.life;
+        let host = session.host.as_ref();
+        let process = host.and_then(|host| host.process);
+        Self(
+            session.account.to_string(),
+            session.id.as_str(),
+            session.seq,
+            &session.creation_time,
+            session.size.as_str(),
+            session.requested.get(),
+            session.model.as_deref(),
+            life.status.as_str(),
+            life.lease.get(),
+            life.ready_at.map(to_integer),
+            life.ended_at.map(to_integer),
+            life.error.as_ref().and_then(|error| serde_json::to_string(error).ok()),
+            host.map(|host| host.id.to_string()),
+            host.map(|host| host.secret_hash.to_hex()),
+            process.map(|process| process.pid),
+            process.map(|process| process.birth.cast_signed()),
+        )
     }
 }
 

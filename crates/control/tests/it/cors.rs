@@ -94,7 +94,7 @@ async fn listed_pages_read_answers_and_others_do_not() {
         }
     }
     // What is for our own pages alone.
-    for target in ["/viewer/", "/", "/healthz", "/internal/link"] {
+    for target in ["/viewer/", "/console/", "/", "/readyz", "/internal/link"] {
         assert_eq!(allowed(&world.send("GET", target, &[LISTED], "").await), None, "{target}");
     }
     world.running.stop().await;

@@ -339,6 +339,8 @@ async fn the_demo_session_is_there_at_once_and_every_time() {
     let world = World::with(fleet.clone(), demo).await;
     let url = world.running.ready.viewer_url.clone();
     let (page, token) = url.split_once("#token=").unwrap();
+    let console = format!("/console/?account={}#token=", world.account);
+    assert!(world.running.ready.console_url.contains(&console), "{}", world.running.ready.console_url);
     assert!(page.ends_with(&format!("/viewer/?account={}&session=demo", world.account)), "{page}");
     world.until("demo", "Ready").await;
     let authorization = format!("Authorization: Bearer {token}");

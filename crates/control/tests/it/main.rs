@@ -7,9 +7,9 @@
 mod authentication;
 mod connection;
 mod cors;
+mod database;
 mod garbage;
 mod life;
-mod management;
 mod matrix;
 mod oidc;
 mod operations;

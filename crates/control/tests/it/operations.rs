@@ -18,14 +18,21 @@ fn samples(text: &str) -> BTreeMap<String, f64> {
             assert!(words.ends_with('.') && families.insert(name.to_owned()), "{line}");
         } else if let Some(kind) = line.strip_prefix("# TYPE ") {
             let (name, kind) = kind.split_once(' ').unwrap();
-            assert!(families.contains(name) && matches!(kind, "gauge" | "counter" | "histogram"), "{line}");
+            assert!(
+                families.contains(name) && matches!(kind, "gauge" | "counter" | "summary" | "histogram"),
+                "{line}"
+            );
             assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
             family = (name.to_owned(), kind.to_owned());
         } else {
             let (name, value) = line.rsplit_once(' ').unwrap();
             let bare = name.split('{').next().unwrap();
             let tail = bare.strip_prefix(&family.0).unwrap_or_else(|| panic!("{line} is in {}", family.0));
-            let tails: &[&str] = if family.1 == "histogram" { &["_bucket", "_sum", "_count"] } else { &[""] };
+            let tails: &[&str] = match family.1.as_str() {
+                "histogram" => &["_bucket", "_sum", "_count"],
+                "summary" => &["_sum", "_count"],
+                _ => &[""],
+            };
             assert!(tails.contains(&tail), "{line}");
             assert!(samples.insert(name.to_owned(), value.parse().unwrap()).is_none(), "{line} comes twice");
         }
@@ -58,6 +65,7 @@ async fn metrics_tell_what_happened() {
         ("belvedere_session_start_seconds_bucket{le=\"0.005\"}", 2.0),
         ("belvedere_session_start_seconds_bucket{le=\"+Inf\"}", 2.0),
         ("belvedere_session_start_seconds_count", 2.0),
+        ("belvedere_store_failures_total", 0.0),
         ("belvedere_http_answers_total{area=\"sessions\",class=\"4xx\"}", 1.0),
         ("belvedere_http_answers_total{area=\"sessions\",class=\"5xx\"}", 0.0),
         ("belvedere_http_answers_total{area=\"tokens\",class=\"2xx\"}", 0.0),

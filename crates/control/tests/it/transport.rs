@@ -34,6 +34,7 @@ async fn tour(world: &World) -> Vec<(&'static str, crate::world::Answer)> {
         ("302 root", world.send("GET", "/", &[], "").await),
         ("200 viewer", world.send("GET", "/viewer/", &[], "").await),
         ("404 viewer", world.send("GET", "/viewer/nothing.js", &[], "").await),
+        ("200 console", world.send("GET", "/console/", &[], "").await),
         ("200 healthz", world.send("GET", "/healthz", &[], "").await),
         ("200 readyz", world.send("GET", "/readyz", &[], "").await),
         ("200 metrics", world.send("GET", "/metrics", &[], "").await),
@@ -89,7 +90,7 @@ async fn items_2_to_5_every_answer_has_its_headers() {
         let caching = (answer.header("Cache-Control"), answer.header("Pragma"));
         if uncached {
             assert_eq!(caching, (Some("no-store,no-cache"), Some("no-cache")), "{name}");
-        } else if !name.ends_with("viewer") {
+        } else if !name.ends_with("viewer") && !name.ends_with("console") {
             assert_eq!(caching, (None, None), "{name}");
         }
         // 11
@@ -259,7 +260,7 @@ async fn the_viewer_is_isolated_and_cached_by_its_content() {
     assert_eq!((head.status, head.body.len()), (200, 0));
     assert_eq!(world.send("GET", "/viewer/../main.rs", &[], "").await.status, 404);
     let root = world.send("GET", "/", &[], "").await;
-    assert_eq!((root.status, root.header("Location")), (302, Some("/viewer/")));
+    assert_eq!((root.status, root.header("Location")), (302, Some("/console/")));
     world.running.stop().await;
 }
 
@@ -296,5 +297,22 @@ async fn what_holds_secrets_is_for_its_owner_alone() {
     let members: Vec<&String> = account.as_object().unwrap().keys().collect();
     assert_eq!(members, ["accountDomain", "accountId", "accountKey", "endpoint", "secondaryKey"]);
     assert_eq!(account["endpoint"], world.running.ready.https.as_str());
+    world.running.stop().await;
+}
+
+#[tokio::test]
+async fn the_console_talks_to_its_own_server_and_the_latency_page_to_others() {
+    let world = World::new().await;
+    let policy = async |path: &str| {
+        let page = world.send("GET", path, &[], "").await;
+        assert_eq!(page.status, 200, "{path}");
+        page.header("Content-Security-Policy").unwrap().to_owned()
+    };
+    assert!(policy("/console/").await.contains("connect-src 'self';"));
+    let latency = policy("/console/latency.html").await;
+    assert!(latency.contains("connect-src 'self' https: http:;"), "{latency}");
+    assert!(latency.starts_with("default-src 'none'; script-src 'self';"), "{latency}");
+    let bare = world.send("GET", "/viewer", &[], "").await;
+    assert_eq!((bare.status, bare.header("Location")), (302, Some("/viewer/")));
     world.running.stop().await;
 }

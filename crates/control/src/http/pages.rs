@@ -1,4 +1,4 @@
-//! The viewer page, embedded when the program was built.
+//! The viewer and the console, embedded when the program was built.
 
 use std::sync::LazyLock;
 
@@ -15,39 +15,64 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::answer::{Answer, empty};
 use super::errors::ApiError;
 
-/// Path below `/viewer/` and content of every file.
-static FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/viewer.rs"));
+/// Path below the pages' folder, content and tag of every file.
+type Files = LazyLock<Vec<(&'static str, &'static [u8], HeaderValue)>>;
 
-/// What is shown by a program that was built without the page.
+static VIEWER: Files = LazyLock::new(|| tagged(include!(concat!(env!("OUT_DIR"), "/viewer.rs"))));
+static CONSOLE: Files = LazyLock::new(|| tagged(include!(concat!(env!("OUT_DIR"), "/console.rs"))));
+
+fn tagged(files: &[(&'static str, &'static [u8])]) -> Vec<(&'static str, &'static [u8], HeaderValue)> {
+    files.iter().map(|(name, content)| (*name, *content, tag(content))).collect()
+}
+
+/// What is shown by a program that was built without the pages.
 const PLACEHOLDER: &[u8] = b"<!doctype html><meta charset=utf-8><title>Belvedere</title>\
-    <p>This build has no viewer. Build <code>web/</code> first, then the program again.";
+    <p>This build has no pages. Build <code>web/</code> first, then the program again.";
 
-/// The page runs its own scripts, shows pictures and video that it made itself, and talks to its own server.
+/// The pages run their own scripts, show pictures and video that they made themselves, and talk to their own server.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
     media-src 'self' blob: mediastream:; connect-src 'self'; font-src 'self'; worker-src 'self' blob:; \
     manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The last two isolate the page from others, for which browsers give it clocks of 5 µs.
-static HEADERS: [(HeaderName, HeaderValue); 6] = [
-    (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+/// The page that measures the way to other servers. It asks them for nothing but how long they take, and it has no
+/// business with tokens.
+const LATENCY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+    connect-src 'self' https: http:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const LATENCY_PAGE: &str = "latency.html";
+
+static HEADERS: [(HeaderName, HeaderValue); 4] = [
     (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     // Asked for again each time, answered with 304: a new build shows at once.
     (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
     (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
     (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
-    (HeaderName::from_static("cross-origin-embedder-policy"), HeaderValue::from_static("require-corp")),
 ];
 
+/// Isolates the page from others, for which browsers give it clocks of 5 µs.
+const EMBEDDER_POLICY: HeaderName = HeaderName::from_static("cross-origin-embedder-policy");
+
 /// Serves the file at `path` below `/viewer/`.
-pub(super) fn serve(path: &str, parts: &Parts) -> Answer {
-    static TAGS: LazyLock<Vec<HeaderValue>> =
-        LazyLock::new(|| FILES.iter().map(|(_, content)| tag(content)).collect());
+pub(super) fn viewer(path: &str, parts: &Parts) -> Answer {
+    let mut answer = serve(&VIEWER, path, parts);
+    answer.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    answer.headers_mut().insert(EMBEDDER_POLICY, HeaderValue::from_static("require-corp"));
+    answer
+}
+
+/// Serves the file at `path` below `/console/`.
+pub(super) fn console(path: &str, parts: &Parts) -> Answer {
+    let mut answer = serve(&CONSOLE, path, parts);
+    let policy = if path == LATENCY_PAGE { LATENCY_POLICY } else { POLICY };
+    answer.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    answer
+}
+
+fn serve(files: &Files, path: &str, parts: &Parts) -> Answer {
     let name = if path.is_empty() { "index.html" } else { path };
-    let found = FILES.iter().zip(TAGS.iter()).find(|((file, _), _)| *file == name);
-    let (content, tag) = match found {
-        Some(((_, content), tag)) => (*content, tag.clone()),
+    let (content, tag) = match files.iter().find(|(file, ..)| *file == name) {
+        Some((_, content, tag)) => (*content, tag.clone()),
         None if path.is_empty() => (PLACEHOLDER, tag(PLACEHOLDER)),
-        None => return ApiError::not_found("The viewer has no such file.").into(),
+        None => return ApiError::not_found("There is no such file.").into(),
     };
     let known = parts.headers.get(IF_NONE_MATCH).and_then(|tags| tags.to_str().ok());
     let fresh =
