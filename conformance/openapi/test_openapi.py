@@ -26,7 +26,7 @@ class DescriptionByFuzzing(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         # Fuzzing asks more often than a client should.
-        cls.server = cls.enterClassContext(Server("--requests-per-minute", "0"))
+        cls.server = cls.enterClassContext(Server("--requests-per-minute", "0", management=True))
 
     def get(self, path, credential=None):
         headers = {"Authorization": f"Bearer {credential}"} if credential else {}
@@ -39,14 +39,14 @@ class DescriptionByFuzzing(unittest.TestCase):
         key = f"{account['accountId']}:{account['accountKey']}"
         return json.loads(self.get(f"/Accounts/{account['accountId']}/token", key))["AccessToken"]
 
-    def fuzz(self, *arguments, document=DOCUMENT, config="", checks=CHECKS):
+    def fuzz(self, *arguments, document=DOCUMENT, config="", checks=CHECKS, token=None):
         settings = self.server.data / "schemathesis.toml"
         settings.write_text(config)
         return subprocess.run(
             [sys.executable, "-m", "schemathesis.cli", "--config-file", settings, "run", document,
              "--url", self.server.ready["http"], "--checks", checks, "--phases", "examples,coverage,fuzzing",
              "--max-examples", EXAMPLES, "--seed", "1", "--generation-database", "none", "--no-color",
-             "--warnings", "off", "--header", f"Authorization: Bearer {self.token()}", *arguments],
+             "--warnings", "off", "--header", f"Authorization: Bearer {token or self.token()}", *arguments],
             env=os.environ | {"SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": str(HERE)},
             cwd=self.server.data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
 
@@ -64,15 +64,26 @@ class DescriptionByFuzzing(unittest.TestCase):
         return {tuple(line.split('"')[1:4:2]): int(line.split()[-1]) for line in lines}
 
     def test_whatever_is_sent(self):
-        self.assert_described(self.fuzz("--exclude-tag", "conversions", checks=CHECKS + ",not_a_server_error"))
+        self.assert_described(self.fuzz(
+            "--exclude-tag", "conversions", "--exclude-tag", "management", checks=CHECKS + ",not_a_server_error"))
 
     def test_what_gets_past_the_first_checks(self):
         before = self.answers()
         # A host that has little memory, or a broken picture, may well say 500 or 503: these are described.
-        self.assert_described(self.fuzz("--exclude-tag", "conversions", config=self.parameters()))
+        self.assert_described(self.fuzz(
+            "--exclude-tag", "conversions", "--exclude-tag", "management", config=self.parameters()))
         after = self.answers()
         self.assertGreater(after["sessions", "2xx"], before["sessions", "2xx"] + 10, "sessions were created and read")
         self.assertEqual(after["sessions", "5xx"], 0)
+
+    def test_management(self):
+        values = ('[parameters]\n"api-version" = "2021-03-01-preview"\nsubscription_id = "s"\n'
+                  'group = ["g", "h"]\naccount_name = ["a", "b"]\n')
+        for config in ["", values]:
+            self.assert_described(self.fuzz(
+                "--include-tag", "management", config=config, checks=CHECKS + ",not_a_server_error",
+                token=self.server.management_token))
+        self.assertGreater(self.answers()["management", "2xx"], 10, "accounts were made and read")
 
     def test_conversions_are_not_there_yet(self):
         # 501, as described, which one of the checks takes for a failure.

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import secrets
 import signal
 import socket
 import subprocess
@@ -14,14 +15,19 @@ import unittest.mock
 class Server:
     """`with Server() as server:` gives `https`, `account`, `ca` of a running service."""
 
-    def __init__(self, *arguments):
-        """Further arguments of `belvedere serve`."""
+    def __init__(self, *arguments, management=False):
+        """Further arguments of `belvedere serve`; with a management API, opened by `management_token`, if wanted."""
         self.arguments = arguments
+        self.management_token = secrets.token_hex(32) if management else None
 
     def __enter__(self):
         self.folder = tempfile.TemporaryDirectory(prefix="belvedere-test-")
         self.data = pathlib.Path(self.folder.name)
         self.log = open(self.data / "log.txt", "w+b")
+        if self.management_token:
+            file = self.data / "management-token"
+            file.write_text(self.management_token + "\n")
+            self.arguments += ("--management-token-file", file)
         self.process = subprocess.Popen(
             [os.environ["BELVEDERE_BIN"], "serve", "--data", self.data,
              "--listen-http", "127.0.0.1:0", "--listen-https", "127.0.0.1:0", *self.arguments],

@@ -9,10 +9,15 @@ use anyhow::{Context, Result, bail};
 
 use crate::{root, target};
 
-/// Packages of the Python side: Microsoft's SDK, what its newest base forgets to ask for, what its asynchronous half
-/// needs, and the fuzzer of our OpenAPI.
-const PYTHON_PACKAGES: [&str; 4] =
-    ["azure-mixedreality-remoterendering==1.0.0b3", "six", "aiohttp", "schemathesis==4.32.5"];
+/// Packages of the Python side: Microsoft's SDKs, what their newest base forgets to ask for, what their asynchronous
+/// halves need, and the fuzzer of our OpenAPI.
+const PYTHON_PACKAGES: [&str; 5] = [
+    "azure-mixedreality-remoterendering==1.0.0b3",
+    "azure-mgmt-mixedreality==1.0.0",
+    "six",
+    "aiohttp",
+    "schemathesis==4.32.5",
+];
 
 /// Versions of the SDK's base beside the newest: the oldest that works, and the last that asks for `six` itself.
 const AZURE_CORES: [&str; 2] = ["1.24.0", "1.35.1"];

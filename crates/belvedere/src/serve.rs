@@ -152,6 +152,7 @@ fn control_config(settings: Settings, demo: Option<control::Demo>) -> Result<con
         rate_limit: settings.rate_limit,
         cors_origins: settings.cors_origins,
         oidc_issuers: settings.oidc_issuers,
+        management_token: settings.management_token,
         ..defaults
     })
 }

@@ -87,12 +87,7 @@ pub async fn list(data_dir: &Path) -> Result<Vec<Account>, AccountError> {
 /// If there is no such account, or the data folder or its database cannot be opened or written.
 pub async fn rotate_key(data_dir: &Path, id: AccountId, which: WhichKey) -> Result<Account, AccountError> {
     with_store(data_dir, async |store| {
-        let mut account = store.account(id).await?.ok_or(AccountError::Unknown(id))?;
-        match which {
-            WhichKey::Primary => account.primary_key = account_key(),
-            WhichKey::Secondary => account.secondary_key = account_key(),
-        }
-        store.put_account(&account, timestamp(OffsetDateTime::now_utc())).await?;
+        let account = store.replace_key(id, which, &account_key()).await?.ok_or(AccountError::Unknown(id))?;
         let path = account_path(data_dir);
         let known = fs::read(&path).ok().and_then(|json| serde_json::from_slice::<AccountFile>(&json).ok());
         if let Some(file) = known.filter(|file| file.account_id == id) {

@@ -31,6 +31,7 @@ pub use accounts::AccountFile;
 pub use files::FolderError;
 pub use http::cors::{NoOrigin, Origin};
 pub use http::listen::SESSION_PORTS;
+pub use http::management::{ManagementToken, NoManagementToken};
 pub use oidc::OidcIssuer;
 pub use openapi::openapi_json;
 pub use rate::RateLimit;

@@ -47,17 +47,19 @@ pub(crate) enum Area {
     Connections,
     Conversions,
     Tokens,
+    Management,
     Viewer,
     Console,
     Other,
 }
 
 impl Area {
-    const ALL: [(Self, &'static str); 7] = [
+    const ALL: [(Self, &'static str); 8] = [
         (Self::Sessions, "sessions"),
         (Self::Connections, "connections"),
         (Self::Conversions, "conversions"),
         (Self::Tokens, "tokens"),
+        (Self::Management, "management"),
         (Self::Viewer, "viewer"),
         (Self::Console, "console"),
         (Self::Other, "other"),

@@ -3,7 +3,7 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use crate::http::{connection, conversions, sessions, sts};
+use crate::http::{connection, conversions, management, sessions, sts};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -26,20 +26,31 @@ use crate::http::{connection, conversions, sessions, sts};
         connection::connect,
         connection::disconnect,
         connection::still,
+        management::operations,
+        management::check_name,
+        management::list_by_subscription,
+        management::list_by_group,
+        management::create,
+        management::get,
+        management::update,
+        management::delete,
+        management::list_keys,
+        management::regenerate_keys,
     ),
-    modifiers(&AccessToken)
+    modifiers(&Credentials)
 )]
 struct Document;
 
-struct AccessToken;
+struct Credentials;
 
-impl Modify for AccessToken {
+impl Modify for Credentials {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
-        document
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("accessToken", SecurityScheme::Http(scheme));
+        let components = document.components.get_or_insert_default();
+        let bearer = || HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
+        for (name, scheme) in [("accessToken", bearer().bearer_format("JWT")), ("managementToken", bearer())]
+        {
+            components.add_security_scheme(name, SecurityScheme::Http(scheme.build()));
+        }
     }
 }
 

@@ -26,6 +26,7 @@ use crate::engine::{EVENTS_MAX, Engine, Event, Limits, Refused, Wish};
 use crate::files::{FolderError, FolderLock, lock_folder, write_private};
 use crate::http::cors::{Origin, Origins};
 use crate::http::listen::{self, SESSION_PORTS, bind_session_port};
+use crate::http::management::ManagementToken;
 use crate::http::rates::Rates;
 use crate::http::{App, Entrance, Place};
 use crate::metrics::Metrics;
@@ -78,6 +79,8 @@ pub struct Config {
     pub cors_origins: Vec<Origin>,
     /// Issuers whose tokens the token service exchanges for its own.
     pub oidc_issuers: Vec<OidcIssuer>,
+    /// What opens the management API; without it, there is none.
+    pub management_token: Option<ManagementToken>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What starts hosts, instead of `host_command`.
@@ -104,6 +107,7 @@ impl Config {
             n_hosts_max: sizes::n_hosts_max(&machine),
             cors_origins: Vec::new(),
             oidc_issuers: Vec::new(),
+            management_token: None,
             rate_limit: DEFAULT_RATE_LIMIT,
             clock: Arc::new(SystemClock::new()),
             provisioner: None,
@@ -287,6 +291,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     deciding.spawn(engine.run(inlet, news));
     deciding.spawn(Arc::clone(&tokens).keep(store.clone(), Arc::clone(&clock)));
 
+    let account_domain = format!("{}:{}", config.hostname, https_address.port());
     let app = Arc::new(App {
         engine: events.clone(),
         view,
@@ -295,6 +300,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         clock: Arc::clone(&clock),
         place: Place {
             hostname: config.hostname.clone(),
+            account_domain: account_domain.clone(),
             handshake_port: handshake_address.port(),
             inspector_port: inspector_address.port(),
             sizes: config.sizes,
@@ -304,7 +310,13 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         metrics,
         issuers: Issuers::new(config.oidc_issuers.clone(), Arc::clone(&clock)).map_err(StartError::Oidc)?,
         origins: Origins::new(config.cors_origins.clone()),
+        management: config.management_token.clone(),
     });
+    for account in store.accounts_to_close().await.map_err(failed)? {
+        // The engine stops their sessions in its own time; nobody can reach them any more.
+        let (reply, _nobody_waits) = oneshot::channel();
+        let _ended_already = events.send(Event::CloseAccount { account, reply }).await.is_err();
+    }
     let (shutdown, ending) = watch::channel(false);
     let mut listeners = JoinSet::new();
     for (listener, address, tls) in [
@@ -342,7 +354,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         account_id: account.id,
         account_key: account.primary_key.clone(),
         secondary_key: account.secondary_key.clone(),
-        account_domain: format!("{}:{}", config.hostname, https_address.port()),
+        account_domain,
         endpoint: ready.https.clone(),
     };
     accounts::write_account_file(dir, &account_file)?;

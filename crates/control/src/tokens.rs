@@ -4,6 +4,7 @@
 //! have neither `-` nor `_`. ASCII bytes give these letters only where a byte ends in `11111x`, that is for `>`,
 //! `?`, `~` and DEL; so the claims are made of other ASCII characters, and [`Tokens::issue`] checks.
 
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -83,6 +84,9 @@ pub const SIGNING_KEY_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// not told yet still signs with it.
 const GRACE: Duration = Duration::from_secs(10 * 60);
 
+/// How long a closed account is remembered: until its last token has died.
+const CLOSED_LIFE: Duration = TOKEN_LIFE.saturating_add(GRACE);
+
 /// How often keys are looked after, and changes by the command line are noticed.
 pub(crate) const REFRESH: Duration = Duration::from_secs(60);
 
@@ -108,6 +112,8 @@ fn care(now: Timestamp, created: &[Timestamp]) -> Care {
 /// Makes and checks access tokens.
 pub(crate) struct Tokens {
     keys: RwLock<Arc<Keys>>,
+    /// Accounts that are gone, and since when; kept while tokens of them may be about.
+    closed: RwLock<HashMap<AccountId, Timestamp>>,
     issuer: String,
     audience: String,
 }
@@ -174,12 +180,19 @@ async fn cared_for(store: &Store, now: Timestamp) -> Result<Keys, TokenError> {
 impl Tokens {
     /// Takes the signing keys of the store, or makes the first. `domain` is the account domain.
     pub(crate) async fn open(store: &Store, domain: &str, clock: &dyn Clock) -> Result<Self, TokenError> {
-        Ok(Self::new(cared_for(store, clock.now()).await?, domain))
+        let now = clock.now();
+        let life_micros = u64::try_from(CLOSED_LIFE.as_micros()).unwrap_or(u64::MAX);
+        let since = Timestamp::from_micros(now.as_micros().saturating_sub(life_micros));
+        let closed = store.closed_accounts(since).await?;
+        let tokens = Self::new(cared_for(store, now).await?, domain);
+        *tokens.closed.write().unwrap_or_else(PoisonError::into_inner) = closed.into_iter().collect();
+        Ok(tokens)
     }
 
     fn new(keys: Keys, domain: &str) -> Self {
         Self {
             keys: RwLock::new(Arc::new(keys)),
+            closed: RwLock::default(),
             issuer: format!("https://sts.{domain}"),
             audience: format!("https://remoterendering.{domain}"),
         }
@@ -210,6 +223,13 @@ impl Tokens {
     /// The public keys as a JSON Web Key Set.
     pub(crate) fn jwks(&self) -> String {
         self.keys().jwks.clone()
+    }
+
+    /// Makes the tokens of an account worthless.
+    pub(crate) fn close(&self, now: Timestamp, account: AccountId) {
+        let mut closed = self.closed.write().unwrap_or_else(PoisonError::into_inner);
+        closed.retain(|_, closed_at| now.since(*closed_at) < CLOSED_LIFE);
+        closed.insert(account, now);
     }
 
     /// A token that says that its holder acts for `account` in `role` for 24 hours from `wall`.
@@ -253,7 +273,9 @@ impl Tokens {
         let (_, key) = keys.checking.iter().find(|(id, _)| *id == kid)?;
         let claims = jsonwebtoken::decode::<Claims>(token, key, &validation).ok()?.claims;
         let now = wall.unix_timestamp();
-        (claims.nbf <= now && now < claims.exp).then_some(Identity { account: claims.aid, role: claims.role })
+        let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
+        let good = claims.nbf <= now && now < claims.exp && !closed.contains_key(&claims.aid);
+        good.then_some(Identity { account: claims.aid, role: claims.role })
     }
 }
 

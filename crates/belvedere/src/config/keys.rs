@@ -240,6 +240,16 @@ pub(crate) static CORS_ORIGINS: Key<Origin> = Key {
     parse: origin,
 };
 
+pub(crate) static MANAGEMENT_TOKEN_FILE: Key<PathBuf> = Key {
+    about: about(
+        "management.token-file",
+        Form::Path,
+        "FILE",
+        "File with the token that opens the management API, which makes and deletes accounts; read at the start. Without it: there is no management API.",
+    ),
+    parse: path,
+};
+
 pub(crate) static LOG: Key<String> = Key {
     about: about(
         "log",
@@ -266,6 +276,7 @@ pub(crate) static TABLE: &[&dyn Row] = &[
     &MAX_HOSTS,
     &REQUESTS_PER_MINUTE,
     &CORS_ORIGINS,
+    &MANAGEMENT_TOKEN_FILE,
     &LOG,
 ];
 

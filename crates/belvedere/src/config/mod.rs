@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
-use control::{OidcIssuer, Origin, RateLimit};
+use control::{ManagementToken, OidcIssuer, Origin, RateLimit};
 
 use keys::Form;
 use sources::{Problems, Values};
@@ -129,6 +129,7 @@ pub(crate) struct Settings {
     pub(crate) rate_limit: RateLimit,
     pub(crate) cors_origins: Vec<Origin>,
     pub(crate) oidc_issuers: Vec<OidcIssuer>,
+    pub(crate) management_token: Option<ManagementToken>,
     pub(crate) log: Option<String>,
 }
 
@@ -154,6 +155,14 @@ impl Settings {
                 values.problem(values.source(&keys::MODELS), words);
                 None
             }
+        });
+        let management_token = values.one(&keys::MANAGEMENT_TOKEN_FILE).and_then(|file| {
+            let token = match std::fs::read_to_string(&file) {
+                Ok(text) => text.parse().map_err(|flaw: control::NoManagementToken| flaw.to_string()),
+                Err(error) => Err(format!("the file {} cannot be read: {error}", file.display())),
+            };
+            let refuse = |words| values.problem(values.source(&keys::MANAGEMENT_TOKEN_FILE), words);
+            token.map_err(refuse).ok()
         });
         for (issuer, source) in std::mem::take(&mut values.oidc) {
             match issuer.flaw() {
@@ -183,6 +192,7 @@ impl Settings {
             max_hosts: values.one(&keys::MAX_HOSTS).unwrap_or_default(),
             cors_origins: values.all(&keys::CORS_ORIGINS),
             oidc_issuers: values.oidc.iter().map(|(issuer, _)| issuer.clone()).collect(),
+            management_token,
             rate_limit: RateLimit::of(values.one(&keys::REQUESTS_PER_MINUTE).unwrap_or_default()),
             log: values.one(&keys::LOG),
         })

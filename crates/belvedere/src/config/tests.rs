@@ -192,6 +192,22 @@ fn flags_are_well_formed() {
     crate::Cli::command().debug_assert();
 }
 
+#[test]
+fn the_management_token_comes_from_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("token");
+    let file = format!("[management]\ntoken-file = {path:?}\n");
+    let told = Told { file: &file, ..Told::default() };
+    std::fs::write(&path, "0123456789abcdef".repeat(4) + "\n").unwrap();
+    assert!(told.settings().management_token.is_some());
+    for text in ["", "secret"] {
+        std::fs::write(&path, text).unwrap();
+        assert!(told.problems()[0].contains("at least 43"), "{:?}", told.problems());
+    }
+    std::fs::remove_file(&path).unwrap();
+    assert!(told.problems()[0].contains("cannot be read"), "{:?}", told.problems());
+}
+
 /// The page for operators: its table is made from ours.
 #[test]
 fn the_page_is_fresh() {

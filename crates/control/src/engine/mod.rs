@@ -17,9 +17,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::HostId;
 use protocol::link::{EndReason, ToHost};
 use protocol::rest::{Error, SessionSize, SessionStatus};
+use protocol::{AccountId, HostId};
 use session::{Denied, Effect, Input, Minutes, Session, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
@@ -44,6 +44,9 @@ const COMMIT_RETRY: Duration = Duration::from_millis(250);
 
 /// How long ended sessions stay readable.
 pub(crate) const RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How long an account that is gone is remembered: longer than any request is on its way that was let in before.
+const CLOSING: Duration = Duration::from_secs(60);
 
 /// How often those that are older are removed.
 const PURGE_INTERVAL: Duration = Duration::from_secs(60 * 60);
@@ -109,6 +112,11 @@ pub(crate) enum Event {
     LinkDown {
         host: HostId,
         number: u64,
+    },
+    /// Stop the sessions of an account that is gone, and take no more of them.
+    CloseAccount {
+        account: AccountId,
+        reply: Reply<()>,
     },
     /// How many of what there are now.
     Count {
@@ -202,6 +210,8 @@ pub(crate) struct Engine {
     /// To be shown anew after it.
     changed: BTreeSet<Key>,
     after: Vec<After>,
+    /// Accounts that are gone, and since when.
+    closed: HashMap<AccountId, Timestamp>,
     /// Takes no new sessions any more.
     draining: bool,
     /// Who waits for the last session to end.
@@ -243,6 +253,7 @@ impl Engine {
             dirty: BTreeSet::new(),
             changed: BTreeSet::new(),
             after: Vec::new(),
+            closed: HashMap::new(),
             draining: false,
             drained: Vec::new(),
             shutdown: None,
@@ -339,6 +350,7 @@ impl Engine {
             Event::LinkUp { .. }
             | Event::FromHost { .. }
             | Event::LinkDown { .. }
+            | Event::CloseAccount { .. }
             | Event::Count { .. }
             | Event::Drain { .. }
             | Event::Shutdown { .. } => None,
@@ -378,6 +390,17 @@ impl Engine {
             Event::LinkUp { hello, link, reply } => self.link_up(now, hello, link, reply),
             Event::FromHost { host, number, message } => self.host_says(now, host, number, message),
             Event::LinkDown { host, number } => self.link_down(now, host, number),
+            Event::CloseAccount { account, reply } => {
+                self.closed.retain(|_, closed_at| now.since(*closed_at) < CLOSING);
+                self.closed.insert(account, now);
+                let mut keys: Vec<Key> =
+                    self.sessions.keys().filter(|key| key.0 == account).cloned().collect();
+                keys.sort_unstable();
+                for key in keys {
+                    self.tell(now, &key, Input::Stop);
+                }
+                self.reply(reply, Ok(()));
+            }
             Event::Count { reply } => {
                 let _nobody_waits = reply.send(self.census()).is_err();
             }
@@ -405,6 +428,9 @@ impl Engine {
 
     fn create(&mut self, now: Timestamp, wish: Wish, asleep: Option<&Asleep>) -> Result<Done, Refused> {
         let key = wish.key;
+        if self.closed.contains_key(&key.0) {
+            return Err(Refused::NotFound);
+        }
         if let Some(live) = self.sessions.get(&key) {
             // A retried PUT matches even after a PATCH, because it is compared with what was asked for first.
             let same = live.size == wish.size && live.requested == wish.lease;

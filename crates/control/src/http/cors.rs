@@ -115,7 +115,9 @@ fn is_for_pages(route: Option<Route<'_>>) -> bool {
         // The health for consoles elsewhere that measure how far we are.
         None | Some(Route::Token { .. } | Route::Rendering { .. } | Route::Jwks | Route::Health) => true,
         Some(
-            Route::Root
+            // Its credential opens every account, so it has no business in a page.
+            Route::Management(_)
+            | Route::Root
             | Route::BareViewer
             | Route::Readiness
             | Route::Metrics

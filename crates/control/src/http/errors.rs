@@ -32,6 +32,11 @@ impl ApiError {
         Self(Box::new(Refusal { status, error, headers: HeaderMap::new() }))
     }
 
+    pub(super) fn internal() -> Self {
+        let message = "An internal server error occurred.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", message)
+    }
+
     /// Adds a header.
     pub(super) fn with(mut self, name: HeaderName, value: &'static str) -> Self {
         self.0.headers.insert(name, HeaderValue::from_static(value));

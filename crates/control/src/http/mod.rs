@@ -8,6 +8,7 @@ pub(crate) mod conversions;
 pub(crate) mod cors;
 mod errors;
 pub(crate) mod listen;
+pub(crate) mod management;
 mod operations;
 mod pages;
 mod query;
@@ -45,6 +46,7 @@ use crate::tokens::{Identity, Role, Tokens};
 use answer::{Answer, empty, text};
 use cors::Origins;
 use errors::ApiError;
+use management::ManagementToken;
 use query::Query;
 use rates::{Class, Rates};
 use route::{Rendering, Route};
@@ -75,6 +77,8 @@ pub(crate) struct App {
     pub(crate) origins: Origins,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) issuers: Issuers,
+    /// What opens the management API; without it, there is none.
+    pub(crate) management: Option<ManagementToken>,
 }
 
 impl App {
@@ -88,6 +92,8 @@ impl App {
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) hostname: String,
+    /// Where SDKs find the token service, without `https://sts.` before it.
+    pub(crate) account_domain: String,
     pub(crate) handshake_port: u16,
     pub(crate) inspector_port: u16,
     /// What they can do, by size.
@@ -108,7 +114,8 @@ pub(crate) struct Entrance {
 pub(crate) async fn serve(app: Arc<App>, entrance: Entrance, request: Request<Body>) -> Response<Body> {
     let (mut parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
-    let route = route::parse(&path);
+    let route = route::parse(&path)
+        .filter(|route| app.management.is_some() || !matches!(route, Route::Management(_)));
     let mut answer = match route.and_then(|route| app.origins.preflight(route, &parts)) {
         Some(preflight) => preflight,
         None => answer(&app, &entrance, route, &mut parts, body).await,
@@ -150,6 +157,7 @@ async fn answer(
         Some(Route::Console(file)) => pages::console(file, parts),
         Some(Route::Link) => link(Arc::clone(app), parts).await,
         Some(Route::Token { account }) => sts::token(app, entrance, account, &parts.headers).await,
+        Some(Route::Management(what)) => management::answer(app, entrance, what, parts, body).await,
         Some(Route::Rendering { account, what }) => {
             rendering(app, entrance, account, what, parts, body).await.unwrap_or_else(Answer::from)
         }

@@ -58,6 +58,7 @@ pub(super) fn area(route: Option<Route<'_>>) -> Area {
             Rendering::Conversions | Rendering::Conversion { .. } => Area::Conversions,
         },
         Some(Route::Token { .. }) => Area::Tokens,
+        Some(Route::Management(_)) => Area::Management,
         Some(Route::Viewer(_) | Route::BareViewer) => Area::Viewer,
         Some(Route::Console(_) | Route::Root) => Area::Console,
         None | Some(Route::Health | Route::Readiness | Route::Metrics | Route::Jwks | Route::Link) => {

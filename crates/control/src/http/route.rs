@@ -2,6 +2,12 @@
 
 use axum::http::Method;
 
+/// Who we are to the management API.
+pub(super) const PROVIDER: &str = "Microsoft.MixedReality";
+
+/// What we have there.
+pub(super) const ACCOUNTS: &str = "remoteRenderingAccounts";
+
 /// What an address names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route<'a> {
@@ -25,6 +31,33 @@ pub(super) enum Route<'a> {
         account: &'a str,
         what: Rendering<'a>,
     },
+    Management(Management<'a>),
+}
+
+/// What an address of the management API names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Management<'a> {
+    /// What the API can do.
+    Operations,
+    NameAvailability {
+        subscription: &'a str,
+    },
+    /// The accounts of a subscription, or of one of its groups.
+    Accounts {
+        subscription: &'a str,
+        group: Option<&'a str>,
+    },
+    Account(Path<'a>),
+    Keys(Path<'a>),
+    RegenerateKeys(Path<'a>),
+}
+
+/// Where an account is, as it stands in an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Path<'a> {
+    pub(super) subscription: &'a str,
+    pub(super) group: &'a str,
+    pub(super) name: &'a str,
 }
 
 /// What an address below `/accounts/{account}` names.
@@ -74,6 +107,13 @@ impl Route<'_> {
                 Rendering::Connection { .. } => &[Method::DELETE],
                 Rendering::Conversion { .. } => &[Method::GET, Method::PUT],
             },
+            Self::Management(what) => match what {
+                Management::Operations | Management::Accounts { .. } => &[Method::GET],
+                Management::Account(_) => &[Method::GET, Method::PUT, Method::PATCH, Method::DELETE],
+                Management::NameAvailability { .. } | Management::Keys(_) | Management::RegenerateKeys(_) => {
+                    &[Method::POST]
+                }
+            },
         }
     }
 }
@@ -97,9 +137,11 @@ pub(super) fn parse(path: &str) -> Option<Route<'_>> {
     if let Some(file) = path.strip_prefix("console/") {
         return Some(Route::Console(file));
     }
-    // Bounded: the longest known path has six segments.
-    let segments: Vec<&str> = path.splitn(8, '/').collect();
-    let is = |segment: &str, name: &str| segment.eq_ignore_ascii_case(name);
+    // Bounded: the longest known path has nine segments.
+    let segments: Vec<&str> = path.splitn(10, '/').collect();
+    if let Some(what) = management(&segments) {
+        return Some(Route::Management(what));
+    }
     let [accounts, account, kind, rest @ ..] = segments.as_slice() else { return None };
     if !is(accounts, "accounts") || segments.iter().any(|segment| segment.is_empty()) {
         return None;
@@ -124,6 +166,52 @@ pub(super) fn parse(path: &str) -> Option<Route<'_>> {
         _ => return None,
     };
     Some(Route::Rendering { account, what })
+}
+
+/// Fixed segments are the same in any letter case.
+fn is(segment: &str, name: &str) -> bool {
+    segment.eq_ignore_ascii_case(name)
+}
+
+/// Addresses as Azure Resource Manager has them.
+fn management<'a>(segments: &[&'a str]) -> Option<Management<'a>> {
+    if segments.iter().any(|segment| segment.is_empty()) {
+        return None;
+    }
+    if let [providers, ours, operations] = segments {
+        let named = is(providers, "providers") && is(ours, PROVIDER) && is(operations, "operations");
+        return named.then_some(Management::Operations);
+    }
+    let [subscriptions, subscription, rest @ ..] = segments else { return None };
+    if !is(subscriptions, "subscriptions") {
+        return None;
+    }
+    let (group, rest) = match rest {
+        [groups, group, rest @ ..] if is(groups, "resourceGroups") => (Some(*group), rest),
+        rest => (None, rest),
+    };
+    let [providers, ours, rest @ ..] = rest else { return None };
+    if !(is(providers, "providers") && is(ours, PROVIDER)) {
+        return None;
+    }
+    match (group, rest) {
+        (None, [locations, _location, verb])
+            if is(locations, "locations") && is(verb, "checkNameAvailability") =>
+        {
+            Some(Management::NameAvailability { subscription })
+        }
+        (group, [accounts]) if is(accounts, ACCOUNTS) => Some(Management::Accounts { subscription, group }),
+        (Some(group), [accounts, name, verb @ ..]) if is(accounts, ACCOUNTS) => {
+            let path = Path { subscription, group, name };
+            match verb {
+                [] => Some(Management::Account(path)),
+                [verb] if is(verb, "listKeys") => Some(Management::Keys(path)),
+                [verb] if is(verb, "regenerateKeys") => Some(Management::RegenerateKeys(path)),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -153,6 +241,25 @@ mod tests {
             ),
             ("/accounts/a/sessions/s/still", rendering(Rendering::Still { session: "s" })),
             ("/accounts/a/conversions/c", rendering(Rendering::Conversion { id: "c" })),
+            ("/providers/microsoft.mixedreality/Operations", Some(Route::Management(Management::Operations))),
+            (
+                "/subscriptions/s/resourcegroups/g/providers/Microsoft.MixedReality/remoteRenderingAccounts/n/listkeys",
+                Some(Route::Management(Management::Keys(Path { subscription: "s", group: "g", name: "n" }))),
+            ),
+            (
+                "/subscriptions/s/providers/Microsoft.MixedReality/remoteRenderingAccounts",
+                Some(Route::Management(Management::Accounts { subscription: "s", group: None })),
+            ),
+            ("/subscriptions/s/providers/Microsoft.MixedReality/remoteRenderingAccounts/n", None),
+            (
+                "/subscriptions/s/resourceGroups/g/providers/Microsoft.MixedReality/spatialAnchorsAccounts/n",
+                None,
+            ),
+            (
+                "/subscriptions/s/resourceGroups//providers/Microsoft.MixedReality/remoteRenderingAccounts/n",
+                None,
+            ),
+            ("/subscriptions", None),
             ("", None),
             ("*", None),
             ("/accounts", None),

@@ -40,8 +40,7 @@ pub(crate) async fn token(app: &App, entrance: &Entrance, account_text: &str, he
         Ok(token) => uncached(json(StatusCode::OK, &json!({ "AccessToken": token }))),
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "failed to issue a token");
-            let message = "An internal server error occurred.";
-            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", message).into()
+            ApiError::internal().into()
         }
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! Each write is one statement, which SQLite runs as a transaction of its own: it takes the lock for writing before it
 //! reads anything (as `BEGIN IMMEDIATE` does) and is done or undone as a whole. Sessions are written by the engine alone,
-//! as many in one statement as wait. What a write returned survives a power cut (WAL, `synchronous = FULL`).
-//! Everybody reads.
+//! as many in one statement as wait; accounts as resources take several statements in a transaction (`management`).
+//! What a write returned survives a power cut (WAL, `synchronous = FULL`). Everybody reads.
 
 mod errors;
+pub(crate) mod management;
 mod sessions;
 
 use std::fs::{OpenOptions, Permissions};

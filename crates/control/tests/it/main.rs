@@ -10,6 +10,7 @@ mod cors;
 mod database;
 mod garbage;
 mod life;
+mod management;
 mod matrix;
 mod oidc;
 mod operations;

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use control::{Role, accounts};
 use serde_json::Value;
 
+use crate::management;
 use crate::world::{Answer, V, World};
 
 /// An operation of the API below `/accounts/{account}`.
@@ -188,17 +189,74 @@ async fn what_another_account_has_does_not_exist() {
     world.running.stop().await;
 }
 
+/// The token of the management API opens nothing else, and nothing else opens the management API.
+#[tokio::test]
+async fn management_and_tenants_are_apart() {
+    let world = management::managed().await;
+    world.ready("mine", 5).await;
+    let mine = world.account.clone();
+    for operation in OPERATIONS {
+        let answer = operation.call(&world, &mine, "mine", Some(management::TOKEN)).await;
+        assert_eq!((answer.status, answer.body.len()), (401, 0), "{} {}", operation.method, operation.tail);
+    }
+    for credential in [management::TOKEN.to_owned(), format!("{mine}:{}", management::TOKEN)] {
+        let authorization = format!("Authorization: Bearer {credential}");
+        let answer = world.send("GET", &format!("/Accounts/{mine}/token"), &[&authorization], "").await;
+        assert_eq!(answer.status, 401, "the token service");
+    }
+    let account = &world.running.account;
+    let issue = |role| world.running.issue_token(account.id, role).unwrap();
+    let strangers = [
+        String::new(),
+        issue(Role::Administrator),
+        issue(Role::Client),
+        account.primary_key.clone(),
+        format!("{mine}:{}", account.primary_key),
+        management::TOKEN[1..].to_owned(),
+        format!("{0}{0}", management::TOKEN),
+        management::TOKEN.to_uppercase(),
+    ];
+    let document: Value = serde_json::from_str(&control::openapi_json()).unwrap();
+    let operations: Vec<(String, String)> =
+        described(&document).into_iter().filter(|(_, path)| path.contains("/providers/")).collect();
+    assert_eq!(operations.len(), 10);
+    for (method, path) in operations {
+        let target = path.replace(['{', '}'], "");
+        for stranger in &strangers {
+            let authorization = format!("Authorization: Bearer {stranger}");
+            let answer =
+                world.send(&method, &format!("{target}?api-version=2021-01-01"), &[&authorization], "").await;
+            assert_eq!(
+                answer.refusal(),
+                (401, "InvalidAuthenticationToken".to_owned()),
+                "{method} {path} with {stranger:?}"
+            );
+            assert_eq!(answer.header("WWW-Authenticate"), Some("Bearer error=\"invalid_token\""));
+        }
+        let known = format!("Authorization: Bearer {}", management::TOKEN);
+        let answer = world.send(&method, &format!("{target}?api-version=2021-01-01"), &[&known], "").await;
+        assert_ne!(answer.status, 401, "{method} {path}");
+    }
+    assert_eq!(world.get("mine").await["status"], "Ready");
+    world.running.stop().await;
+}
+
+/// Method and path of everything in the document.
+fn described(document: &Value) -> BTreeSet<(String, String)> {
+    let paths = document["paths"].as_object().unwrap().iter();
+    paths
+        .flat_map(|(path, methods)| {
+            methods.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone()))
+        })
+        .collect()
+}
+
 /// What is described is tried above, and the other way around.
 #[test]
 fn the_table_has_every_operation_of_the_document() {
     let document: Value = serde_json::from_str(&control::openapi_json()).unwrap();
-    let described: BTreeSet<(String, String)> = document["paths"]
-        .as_object()
-        .unwrap()
-        .iter()
-        .flat_map(|(path, methods)| {
-            methods.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone()))
-        })
+    let described: BTreeSet<(String, String)> = described(&document)
+        .into_iter()
         .filter_map(|(method, path)| Some((method, path.strip_prefix("/accounts/{account_id}")?.to_owned())))
         .collect();
     let tried: BTreeSet<(String, String)> = OPERATIONS
