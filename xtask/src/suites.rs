@@ -61,6 +61,14 @@ pub(crate) fn run() -> Result<()> {
                 .env("BELVEDERE_BIN", &belvedere),
         )?);
     }
+    all.add(suite(
+        "conformance/node",
+        Command::new("node")
+            // Two at a time: one waits half a minute for the clock.
+            .args(["--test", "--test-reporter=tap", "--test-concurrency=2"])
+            .current_dir(root().join("conformance/node"))
+            .env("BELVEDERE_BIN", &belvedere),
+    )?);
     match tools::maven() {
         Ok(()) => all.add(suite(
             "conformance/java",
@@ -138,6 +146,7 @@ fn suite(name: &str, command: &mut Command) -> Result<Tally> {
 /// | cargo | `test result: ok. 12 passed; 0 failed; 1 ignored; …` |
 /// | vitest | `Tests  12 passed \| 1 skipped (13)` |
 /// | unittest | `Ran 5 tests in 2.1s`, then `FAILED (failures=1, errors=2)` or `OK (skipped=1)` |
+/// | Node | `# pass 5`, `# fail 1` and `# skipped 0`, each on a line |
 /// | Maven Surefire | `[INFO] Tests run: 5, Failures: 1, Errors: 2, Skipped: 0`, and with a time for each class |
 /// | ours | `12 passed, 0 failed, 1 skipped`, and `SKIPPED: why` by a test that passes |
 fn count(line: &str) -> Tally {
@@ -156,6 +165,14 @@ fn count(line: &str) -> Tally {
         Tally { passed: number("passed"), failed: number("failed"), skipped: number("ignored") }
     } else if line.starts_with("SKIPPED:") {
         Tally { skipped: 1, ..Tally::default() }
+    } else if let Some((what, n)) = line.strip_prefix("# ").and_then(|rest| rest.split_once(' ')) {
+        let n = n.parse().unwrap_or(0);
+        match what {
+            "pass" => Tally { passed: n, ..Tally::default() },
+            "fail" | "cancelled" => Tally { failed: n, ..Tally::default() },
+            "skipped" => Tally { skipped: n, ..Tally::default() },
+            _ => Tally::default(),
+        }
     } else if let Some((_level, counts)) = line.split_once("Tests run: ") {
         if counts.contains("Time elapsed") {
             return Tally::default();
@@ -207,6 +224,10 @@ mod tests {
                 "[INFO] Tests run: 5, Failures: 0, Errors: 0, Skipped: 0, Time elapsed: 4 s -- in A",
                 tally(0, 0, 0),
             ),
+            ("# pass 12", tally(12, 0, 0)),
+            ("# fail 2", tally(0, 2, 0)),
+            ("# skipped 1", tally(0, 0, 1)),
+            ("# Subtest: pass 3", tally(0, 0, 0)),
             ("SKIPPED: ../shared/testdata is absent", tally(0, 0, 1)),
             ("test a::b ... ok", tally(0, 0, 0)),
             ("all 12 passed", tally(0, 0, 0)),

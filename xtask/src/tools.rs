@@ -25,6 +25,7 @@ const AZURE_CORES: [&str; 2] = ["1.24.0", "1.35.1"];
 /// Installs everything that `test` needs.
 pub(crate) fn setup() -> Result<()> {
     npm()?;
+    conformance_npm()?;
     conformance_python()?;
     chromium()?;
     if let Err(error) = maven() {
@@ -73,21 +74,33 @@ pub(crate) fn chromium() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Installs the npm packages of `web/` below `target/` if its lock file changed, and links them where Node looks.
+/// Installs the npm packages of `web/`.
 pub(crate) fn npm() -> Result<()> {
+    npm_packages("web", "npm", &["sdk", "viewer", "console", "e2e"])
+}
+
+/// Installs the npm packages of `conformance/node/`.
+pub(crate) fn conformance_npm() -> Result<()> {
+    npm_packages("conformance/node", "npm-conformance", &[])
+}
+
+/// Installs a folder's npm packages below `target/` if its lock file changed, and links them where Node looks.
+fn npm_packages(folder: &str, name: &str, workspaces: &[&str]) -> Result<()> {
     if !works("node") || !works("npm") {
         bail!("the web tests need Node 20 or newer with npm; install them (https://nodejs.org)");
     }
-    let (web, installed) = (root().join("web"), target().join("npm"));
+    let (from, installed) = (root().join(folder), target().join(name));
     let stamp = installed.join("installed-lock.json");
-    let lock = std::fs::read(web.join("package-lock.json")).context("web/package-lock.json")?;
+    let lock = std::fs::read(from.join("package-lock.json"))
+        .with_context(|| format!("{folder}/package-lock.json"))?;
     if std::fs::read(&stamp).ok().as_deref() != Some(&lock) {
         std::fs::create_dir_all(&installed)?;
         for file in ["package.json", "package-lock.json", ".npmrc"] {
-            std::fs::copy(web.join(file), installed.join(file)).with_context(|| format!("web/{file}"))?;
+            std::fs::copy(from.join(file), installed.join(file))
+                .with_context(|| format!("{folder}/{file}"))?;
         }
-        for workspace in ["sdk", "viewer", "console", "e2e"] {
-            link(&web.join(workspace), &installed.join(workspace))?;
+        for workspace in workspaces {
+            link(&from.join(workspace), &installed.join(workspace))?;
         }
         run(Command::new("npm")
             .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
@@ -95,7 +108,7 @@ pub(crate) fn npm() -> Result<()> {
             .stdout(Stdio::null()))?;
         std::fs::write(&stamp, &lock)?;
     }
-    let modules = web.join("node_modules");
+    let modules = from.join("node_modules");
     // A real folder is somebody's own `npm ci`.
     if modules.is_symlink() || !modules.exists() {
         link(&installed.join("node_modules"), &modules)?;
