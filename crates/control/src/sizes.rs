@@ -17,6 +17,9 @@ const CLOCK_HZ_UNKNOWN: f64 = 2.5e9;
 /// Microsoft's limit for Standard: 20 million primitives.
 const STANDARD_PRIMITIVES_MAX: u64 = 20_000_000;
 
+/// A host without a model has 120 MiB of data, most of it reserved for stacks; the rest is little enough for models.
+const MEMORY_MIN: u64 = 256 << 20;
+
 /// What of a machine decides the default limits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Machine {
@@ -104,7 +107,7 @@ impl SizeLimits {
     /// | | Standard | Premium |
     /// |---|---|---|
     /// | threads | half of the processors, but two if there are two | all processors |
-    /// | memory | a quarter, but 1 GiB if there is so much | half |
+    /// | memory | a quarter, but 1 GiB if there is so much | half, likewise |
     /// | primitives | 20 million, as in Azure | what memory holds |
     /// | warm hosts | 1 | 1; none on a machine with fewer than 4 processors or 8 GiB |
     /// | hosts | as many as of all sizes | a quarter of those of all sizes |
@@ -116,7 +119,7 @@ impl SizeLimits {
             let n_threads = NonZeroU32::new(n_threads).unwrap_or(NonZeroU32::MIN);
             Self {
                 n_threads,
-                memory_bytes: Some(memory_bytes),
+                memory_bytes: Some(memory_bytes.max(MEMORY_MIN)),
                 n_primitives_max: None,
                 teraflops: teraflops(n_threads, machine),
                 n_warm: 1,
@@ -185,14 +188,13 @@ impl Sizes {
 
     /// What is wrong with them, in words for whoever set them.
     pub(crate) fn flaw(&self) -> Option<String> {
-        // A host without a model takes some 30 MiB, and as much again until it has settled.
-        const MEMORY_MIN: u64 = 64 << 20;
         Self::ALL.into_iter().find_map(|size| {
             let limits = self.of(size);
             let name = size.as_str();
             if limits.memory_bytes.is_some_and(|bytes| bytes < MEMORY_MIN) {
                 return Some(format!(
-                    "the memory limit of size {name} is below 64 MiB, in which no host starts"
+                    "the memory limit of size {name} is below {} MiB, in which no model fits",
+                    MEMORY_MIN >> 20
                 ));
             }
             if !(limits.teraflops.is_finite() && limits.teraflops > 0.0) {
@@ -276,7 +278,7 @@ mod tests {
             for size in Sizes::ALL {
                 let limits = sizes.of(size);
                 prop_assert!(limits.n_threads.get() <= n_cpus);
-                prop_assert!(limits.memory_bytes.unwrap() <= memory);
+                prop_assert!(limits.memory_bytes.unwrap() <= memory.max(MEMORY_MIN));
                 prop_assert!(limits.n_hosts_max.is_none_or(|n| (1..=n_hosts_max(&machine)).contains(&n)));
             }
             prop_assert!(sizes.standard.n_threads <= sizes.premium.n_threads);

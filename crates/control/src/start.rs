@@ -31,7 +31,7 @@ use crate::http::rates::Rates;
 use crate::http::{App, Entrance, Place};
 use crate::metrics::Metrics;
 use crate::oidc::{Issuers, OidcIssuer};
-use crate::provision::{Local, Provisioner};
+use crate::provision::{Cgroups, Local, Provisioner};
 use crate::rate::RateLimit;
 use crate::secrets::Random;
 use crate::sizes::{self, Machine, Sizes};
@@ -271,8 +271,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         link_url: format!("ws://{}/internal/link", reachable(http_address)),
         models_dir,
     };
-    let provisioner =
-        config.provisioner.clone().unwrap_or_else(|| Arc::new(Local::new(config.host_command.clone())));
+    let provisioner = config
+        .provisioner
+        .clone()
+        .unwrap_or_else(|| Arc::new(Local::new(config.host_command.clone(), cgroups())));
     let view = Arc::new(View::default());
     let metrics = Arc::new(Metrics::default());
     let (engine, news) = Engine::restore(
@@ -424,6 +426,20 @@ impl Running {
         self.deciding.shutdown().await;
         self.store.close().await;
         tracing::info!("stopped");
+    }
+}
+
+/// How memory of hosts is limited here.
+fn cgroups() -> Option<Cgroups> {
+    match Cgroups::find() {
+        Ok(cgroups) => {
+            tracing::info!(base = %cgroups.base().display(), "each host gets a cgroup that limits its memory");
+            Some(cgroups)
+        }
+        Err(why) => {
+            tracing::info!(why, "memory of hosts is limited by RLIMIT_DATA");
+            None
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a file may ask for.
 
+use std::num::NonZeroUsize;
+
 /// What a file may ask for. Each is checked before memory is reserved.
 ///
 /// The defaults admit the largest models that one host can show and refuse what only an attack would contain.
@@ -27,6 +29,10 @@ pub struct Limits {
     pub image_pixels: u64,
     /// Pixels of all decoded images.
     pub total_pixels: u64,
+    /// Bytes of all meshes in memory.
+    pub mesh_bytes: u64,
+    /// Threads that decode images; each holds one at a time.
+    pub n_threads: NonZeroUsize,
     /// Warnings kept in full.
     pub warnings: usize,
 }
@@ -48,7 +54,47 @@ impl Default for Limits {
             // 8192 x 8192, 256 MiB decoded.
             image_pixels: 64 << 20,
             total_pixels: 256 << 20,
+            mesh_bytes: u64::MAX,
+            n_threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             warnings: 100,
         }
+    }
+}
+
+impl Limits {
+    /// These, and what reading needs is within `memory_bytes`, about: a half for the file and its JSON, a quarter for
+    /// meshes, a quarter for images.
+    #[must_use]
+    pub fn within(self, memory_bytes: u64) -> Self {
+        let count = |bytes_each: u64| usize::try_from(memory_bytes / bytes_each).unwrap_or(usize::MAX);
+        Self {
+            file_bytes: self.file_bytes.min(memory_bytes / 4),
+            json_bytes: self.json_bytes.min(count(8)),
+            // An eighth of the memory for each: 400 bytes an object, 24 a value.
+            json_objects: self.json_objects.min(count(8 * 400)),
+            json_values: self.json_values.min(count(8 * 24)),
+            vertices: self.vertices.min(memory_bytes / 4 / 12),
+            mesh_bytes: self.mesh_bytes.min(memory_bytes / 4),
+            // While it is decoded an image takes up to 16 bytes for each pixel, then 4.
+            image_pixels: self.image_pixels.min(memory_bytes / 8 / 16),
+            total_pixels: self.total_pixels.min(memory_bytes / 8 / 4),
+            ..self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn little_memory_admits_little_and_much_admits_no_more() {
+        let whole = Limits::default();
+        let little = whole.clone().within(256 << 20);
+        assert_eq!((little.file_bytes, little.mesh_bytes), (64 << 20, 64 << 20));
+        assert_eq!((little.image_pixels, little.total_pixels), (2 << 20, 8 << 20));
+        assert_eq!(little.nodes, whole.nodes);
+        let much = Limits { mesh_bytes: u64::MAX, ..whole.clone().within(1 << 40) };
+        assert_eq!(much, whole);
     }
 }

@@ -120,6 +120,7 @@ impl Shared {
 }
 
 pub(crate) struct FramesConfig {
+    pub(crate) n_threads: NonZeroUsize,
     pub(crate) max_fps: u32,
     pub(crate) size: (u32, u32),
     pub(crate) bitrate: Bitrate,
@@ -149,7 +150,7 @@ impl Frames {
         let maker = Maker {
             shared: Arc::clone(&shared),
             news,
-            n_threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            n_threads: config.n_threads,
             max_fps: config.max_fps,
             encoder,
             bitrate: config.bitrate,

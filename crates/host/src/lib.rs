@@ -18,6 +18,7 @@ mod connection;
 mod frames;
 mod limits;
 mod link;
+mod memory;
 mod scenes;
 mod session;
 mod size;
@@ -25,6 +26,8 @@ mod socket;
 mod stills;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::str::FromStr;
 
 use anyhow::Context as _;
 
@@ -39,6 +42,12 @@ pub struct HostConfig {
     pub media_listen: SocketAddr,
     /// The address told to clients if it is not the one bound, as behind a port forwarding. The port is the bound one.
     pub media_advertise: Option<IpAddr>,
+    /// Threads that render a picture, and that prepare a model.
+    pub n_threads: NonZeroUsize,
+    /// Most primitives of a model as drawn.
+    pub max_primitives: Option<u64>,
+    /// Bytes of memory that the process is held to.
+    pub memory_bytes: Option<u64>,
     /// Most pictures per second.
     pub max_fps: u32,
     /// Most bits per second of video.
@@ -84,6 +93,9 @@ impl HostConfig {
             link_token,
             media_listen: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0),
             media_advertise: None,
+            n_threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            max_primitives: None,
+            memory_bytes: None,
             max_fps: 60,
             max_bitrate: encode::Bitrate::from_kbps(12_000),
             max_pixels: 1920 * 1080,
@@ -97,7 +109,9 @@ impl HostConfig {
     /// # Errors
     /// A variable is missing or malformed.
     pub fn from_env() -> anyhow::Result<Self> {
-        use protocol::link::{ENV_LINK_TOKEN, ENV_LINK_URL};
+        use protocol::link::{
+            ENV_HOST_MEMORY, ENV_HOST_PRIMITIVES, ENV_HOST_THREADS, ENV_LINK_TOKEN, ENV_LINK_URL,
+        };
         let url = std::env::var(ENV_LINK_URL)
             .with_context(|| format!("{ENV_LINK_URL} is not set; hosts are started by the service"))?;
         let token = std::env::var(ENV_LINK_TOKEN)
@@ -112,8 +126,22 @@ impl HostConfig {
             config.media_advertise =
                 Some(address.parse().with_context(|| format!("{ENV_MEDIA_ADVERTISE} is not an IP address"))?);
         }
+        config.n_threads = number(ENV_HOST_THREADS)?.unwrap_or(config.n_threads);
+        config.max_primitives = number(ENV_HOST_PRIMITIVES)?;
+        config.memory_bytes = number(ENV_HOST_MEMORY)?;
         Ok(config)
     }
+}
+
+/// The number that an environment variable says; none if it is empty or not there.
+fn number<T: FromStr>(variable: &str) -> anyhow::Result<Option<T>> {
+    let text = std::env::var(variable).unwrap_or_default();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse()
+        .map(Some)
+        .map_err(|_odd| anyhow::anyhow!("{variable} is {text:?}, which is no number for it"))
 }
 
 /// Serves one session; returns when it is over.

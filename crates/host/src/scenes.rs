@@ -1,6 +1,7 @@
 //! Models that can be shown: where they come from, and the thread that loads them.
 
 use std::collections::VecDeque;
+use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
@@ -12,6 +13,7 @@ use scene::{Aabb, Model};
 use tokio::sync::mpsc;
 
 use crate::limits::{CACHED_SCENES, LISTED_DEPTH, LISTED_ENTRIES, LISTED_MODELS, SOURCE_BYTES};
+use crate::memory::Memory;
 use crate::session::News;
 
 /// What the generated demo model is called.
@@ -30,16 +32,17 @@ pub(crate) struct Scene {
 impl Scene {
     /// Nothing but background.
     pub(crate) fn empty() -> Result<Self, LoadError> {
-        Self::build(String::new(), &convert::Loaded::default(), &mut |_| ())
+        Self::build(String::new(), &convert::Loaded::default(), NonZeroUsize::MIN, &mut |_| ())
     }
 
     fn build(
         source: String,
         loaded: &convert::Loaded,
+        n_threads: NonZeroUsize,
         progress: &mut dyn FnMut(f32),
     ) -> Result<Self, LoadError> {
         let model: &Model = &loaded.model;
-        let render = RenderScene::build(model, progress).map_err(|error| match error {
+        let render = RenderScene::build_on(n_threads, model, progress).map_err(|error| match error {
             render::BuildError::TooLarge { .. } => LoadError::new("ModelTooLarge", error.to_string()),
             other => LoadError::new("ModelInvalid", other.to_string()),
         })?;
@@ -182,6 +185,34 @@ pub(crate) fn step_back() {
     let _refused = rustix::process::setpriority_process(None, 5).is_err();
 }
 
+/// What a model may need.
+#[derive(Debug, Clone)]
+pub(crate) struct ModelLimits {
+    /// Threads that prepare it.
+    pub(crate) n_threads: NonZeroUsize,
+    /// Most primitives as drawn.
+    pub(crate) max_primitives: Option<u64>,
+    /// What there is for it.
+    pub(crate) memory: Memory,
+}
+
+impl ModelLimits {
+    /// What a file may ask for now.
+    fn of_files(&self) -> convert::Limits {
+        let mut limits = convert::Limits { n_threads: self.n_threads, ..convert::Limits::default() };
+        limits.triangles = limits.triangles.min(self.max_primitives.unwrap_or(u64::MAX));
+        match self.memory.free() {
+            Some(free) => limits.within(free),
+            None => limits,
+        }
+    }
+}
+
+/// An error with the ways out that a model of such a size has.
+fn advised(error: &dyn std::fmt::Display) -> String {
+    format!("{error}; or use a session of a larger size, or let the operator raise the limits of this one")
+}
+
 /// What a client asked to see.
 pub(crate) struct Order {
     /// Counts up; news repeats it.
@@ -209,10 +240,12 @@ struct Waiting {
 }
 
 impl Loader {
-    pub(crate) fn start(news: mpsc::Sender<News>) -> std::io::Result<Self> {
+    pub(crate) fn start(limits: ModelLimits, news: mpsc::Sender<News>) -> std::io::Result<Self> {
         let shared = Arc::new(Waiting::default());
         let waiting = Arc::clone(&shared);
-        std::thread::Builder::new().name("host-loader".into()).spawn(move || work(&waiting, &news))?;
+        std::thread::Builder::new()
+            .name("host-loader".into())
+            .spawn(move || work(&waiting, &limits, &news))?;
         Ok(Self { shared })
     }
 
@@ -230,7 +263,7 @@ impl Drop for Loader {
     }
 }
 
-fn work(waiting: &Waiting, news: &mpsc::Sender<News>) {
+fn work(waiting: &Waiting, limits: &ModelLimits, news: &mpsc::Sender<News>) {
     step_back();
     let mut cache = Cache::default();
     loop {
@@ -246,7 +279,7 @@ fn work(waiting: &Waiting, news: &mpsc::Sender<News>) {
                 }
             }
         };
-        let result = cache.load(&order, news);
+        let result = cache.load(&order, limits, news);
         if news.blocking_send(News::Load(LoadNews::Done { number: order.number, result })).is_err() {
             return;
         }
@@ -261,7 +294,12 @@ struct Cache(VecDeque<(Key, Arc<Scene>)>);
 type Key = (String, Place, Option<(SystemTime, u64)>);
 
 impl Cache {
-    fn load(&mut self, order: &Order, news: &mpsc::Sender<News>) -> Result<Arc<Scene>, LoadError> {
+    fn load(
+        &mut self,
+        order: &Order,
+        limits: &ModelLimits,
+        news: &mpsc::Sender<News>,
+    ) -> Result<Arc<Scene>, LoadError> {
         let stamp = match &order.place {
             Place::Demo => None,
             Place::File(file) => {
@@ -277,6 +315,8 @@ impl Cache {
         }
         // Room first: the new scene may be as large as all of the old ones.
         self.0.truncate(CACHED_SCENES - 1);
+        // Nor are old ones worth more than the new one.
+        while limits.memory.is_scarce() && self.0.pop_back().is_some() {}
         let mut told = (f32::NEG_INFINITY, "");
         let mut tell = |fraction: f32, stage: &'static str| {
             if fraction >= told.0 + 0.02 || stage != told.1 {
@@ -289,38 +329,49 @@ impl Cache {
             }
         };
         let scene = match &order.place {
-            Place::Demo => demo()?,
-            Place::File(file) => Arc::new(guarded(|| load_file(&order.source, file, &mut tell))?),
+            Place::Demo => demo(limits.n_threads)?,
+            Place::File(file) => Arc::new(guarded(|| load_file(&order.source, file, limits, &mut tell))?),
         };
         self.0.push_front((key, Arc::clone(&scene)));
         Ok(scene)
     }
 }
 
-fn load_file(source: &str, file: &Path, tell: &mut dyn FnMut(f32, &'static str)) -> Result<Scene, LoadError> {
+fn load_file(
+    source: &str,
+    file: &Path,
+    limits: &ModelLimits,
+    tell: &mut dyn FnMut(f32, &'static str),
+) -> Result<Scene, LoadError> {
     tell(0.0, "reading the file");
-    let loaded =
-        convert::read(file, &convert::Limits::default(), &mut |share| tell(share * 0.5, "reading the file"))
-            .map_err(|error| {
-                let code = match &error.fault {
-                    convert::Fault::Unreadable { .. } => "ModelNotFound",
-                    convert::Fault::TooLarge { .. } => "ModelTooLarge",
-                    _ => "ModelInvalid",
-                };
-                LoadError::new(code, error.to_string())
-            })?;
-    Scene::build(source.to_owned(), &loaded, &mut |share| tell(0.5 + share * 0.5, "preparing to draw it"))
+    let loaded = convert::read(file, &limits.of_files(), &mut |share| tell(share * 0.5, "reading the file"))
+        .map_err(|error| {
+            let code = match &error.fault {
+                convert::Fault::Unreadable { .. } => "ModelNotFound",
+                convert::Fault::TooLarge { .. } => "ModelTooLarge",
+                _ => "ModelInvalid",
+            };
+            LoadError::new(code, if code == "ModelTooLarge" { advised(&error) } else { error.to_string() })
+        })?;
+    limits
+        .memory
+        .admit(RenderScene::bytes_needed(&loaded.model))
+        .map_err(|error| LoadError::new("ModelTooLarge", advised(&error)))?;
+    Scene::build(source.to_owned(), &loaded, limits.n_threads, &mut |share| {
+        tell(0.5 + share * 0.5, "preparing to draw it")
+    })
 }
 
 /// The demo model, generated once per process; whoever comes meanwhile waits for it.
-pub(crate) fn demo() -> Result<Arc<Scene>, LoadError> {
+pub(crate) fn demo(n_threads: NonZeroUsize) -> Result<Arc<Scene>, LoadError> {
     static DEMO_SCENE: OnceLock<Result<Arc<Scene>, LoadError>> = OnceLock::new();
     DEMO_SCENE
         .get_or_init(|| {
             guarded(|| {
-                let loaded = convert::read_glb(&convert::samples::demo(), &convert::Limits::default())
+                let limits = convert::Limits { n_threads, ..convert::Limits::default() };
+                let loaded = convert::read_glb(&convert::samples::demo(), &limits)
                     .map_err(|error| LoadError::new("Internal", error.to_string()))?;
-                Scene::build(DEMO.to_owned(), &loaded, &mut |_| ())
+                Scene::build(DEMO.to_owned(), &loaded, n_threads, &mut |_| ())
             })
             .map(Arc::new)
         })

@@ -29,7 +29,10 @@ use crate::limits::{
     WARM_WITHOUT_LINK,
 };
 use crate::link::{Link, LinkNews, Say};
-use crate::scenes::{LoadError, LoadNews, Loader, Order, Place, Scene, demo, find, list, step_back, trusted};
+use crate::memory::Memory;
+use crate::scenes::{
+    LoadError, LoadNews, Loader, ModelLimits, Order, Place, Scene, demo, find, list, step_back, trusted,
+};
 use crate::size::video_size;
 use crate::socket::Socket;
 use crate::stills::{StillNews, StillOrder, Stills};
@@ -71,13 +74,14 @@ const START_BPS: u64 = 6_000_000;
 pub(crate) async fn serve(config: HostConfig) -> anyhow::Result<()> {
     let (news_sender, mut news) = mpsc::channel(NEWS);
     let mut signals = Signals::new(config.handle_signals)?;
+    let n_threads = config.n_threads;
     let mut host = Host::start(config, news_sender)?;
     // The demo is what most first sessions show; made while waiting, it is there at once.
     let warming = std::thread::Builder::new().name("host-warming".into());
     let _no_thread = warming
-        .spawn(|| {
+        .spawn(move || {
             step_back();
-            demo().map(|_| ()).is_ok()
+            demo(n_threads).map(|_| ()).is_ok()
         })
         .is_err();
     let outcome = loop {
@@ -196,14 +200,24 @@ struct Host {
 impl Host {
     fn start(config: HostConfig, news: mpsc::Sender<News>) -> anyhow::Result<Self> {
         let now = Instant::now();
+        let n_threads = config.n_threads;
         let socket = Socket::bind(&config)?;
         // Dialled first: the rest is done while the control plane answers.
         let link = Link::start(config.link_url.clone(), config.link_token.clone(), news.clone());
         let empty = Arc::new(Scene::empty()?);
-        let frames_config =
-            FramesConfig { max_fps: config.max_fps, size: FIRST_SIZE, bitrate: Bitrate::from_kbps(4_000) };
+        let frames_config = FramesConfig {
+            n_threads: config.n_threads,
+            max_fps: config.max_fps,
+            size: FIRST_SIZE,
+            bitrate: Bitrate::from_kbps(4_000),
+        };
         let frames = Frames::start(&frames_config, Arc::clone(&empty), news.clone())?;
-        let loader = Loader::start(news.clone())?;
+        let limits = ModelLimits {
+            n_threads: config.n_threads,
+            max_primitives: config.max_primitives,
+            memory: Memory::of(config.memory_bytes),
+        };
+        let loader = Loader::start(limits, news.clone())?;
         tracing::debug!(media = %socket.advertised, assembly = encode::has_assembly(), "the host is up");
         Ok(Self {
             config,
@@ -213,7 +227,7 @@ impl Host {
             news,
             frames,
             loader,
-            stills: Stills::default(),
+            stills: Stills::new(n_threads),
             scene: Arc::clone(&empty),
             empty,
             scene_revision: 0,

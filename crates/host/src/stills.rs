@@ -27,19 +27,25 @@ pub(crate) struct StillNews {
 }
 
 /// Starts its thread with the first order.
-#[derive(Default)]
 pub(crate) struct Stills {
+    n_threads: NonZeroUsize,
     orders: Option<SyncSender<StillOrder>>,
 }
 
 impl Stills {
+    /// Stills that are drawn by `n_threads` threads, started with the first.
+    pub(crate) fn new(n_threads: NonZeroUsize) -> Self {
+        Self { n_threads, orders: None }
+    }
+
     /// Takes an order; false if too many wait.
     pub(crate) fn order(&mut self, order: StillOrder, news: &mpsc::Sender<News>) -> bool {
         if self.orders.is_none() {
             let (sender, receiver) = sync_channel(STILLS);
-            let news = news.clone();
-            let thread =
-                std::thread::Builder::new().name("host-stills".into()).spawn(move || work(&receiver, &news));
+            let (news, n_threads) = (news.clone(), self.n_threads);
+            let thread = std::thread::Builder::new()
+                .name("host-stills".into())
+                .spawn(move || work(&receiver, &news, n_threads));
             if thread.is_err() {
                 return false;
             }
@@ -49,8 +55,7 @@ impl Stills {
     }
 }
 
-fn work(orders: &Receiver<StillOrder>, news: &mpsc::Sender<News>) {
-    let n_threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+fn work(orders: &Receiver<StillOrder>, news: &mpsc::Sender<News>, n_threads: NonZeroUsize) {
     let mut renderer = Renderer::new(n_threads);
     while let Ok(StillOrder { request, scene, view }) = orders.recv() {
         let drawn = catch_unwind(AssertUnwindSafe(|| renderer.still(&scene.render, &view, REFINE_SAMPLES)));

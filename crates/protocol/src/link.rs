@@ -40,6 +40,15 @@ pub const ENV_LINK_URL: &str = "BELVEDERE_LINK_URL";
 /// Environment variable with the host's one-time token, worthless after the first link.
 pub const ENV_LINK_TOKEN: &str = "BELVEDERE_LINK_TOKEN";
 
+/// Environment variable with the number of threads that may render.
+pub const ENV_HOST_THREADS: &str = "BELVEDERE_HOST_THREADS";
+
+/// Environment variable with the most primitives of a model as drawn; empty sets no limit.
+pub const ENV_HOST_PRIMITIVES: &str = "BELVEDERE_HOST_PRIMITIVES";
+
+/// Environment variable with the bytes of memory that the host is held to; empty sets no limit.
+pub const ENV_HOST_MEMORY: &str = "BELVEDERE_HOST_MEMORY";
+
 /// What a host says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]

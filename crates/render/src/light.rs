@@ -12,6 +12,7 @@
     reason = "directions and light are finite and small; texel indices are below 2^18"
 )]
 
+use std::num::NonZeroUsize;
 use std::sync::OnceLock;
 
 use scene::math::Vec3;
@@ -40,14 +41,14 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// The studio; computed at the first call.
-    pub(crate) fn studio() -> &'static Self {
+    /// The studio; computed at the first call, on up to `n_threads` threads.
+    pub(crate) fn studio(n_threads: NonZeroUsize) -> &'static Self {
         static STUDIO: OnceLock<Environment> = OnceLock::new();
-        STUDIO.get_or_init(|| Self::of(&studio_light))
+        STUDIO.get_or_init(|| Self::of(n_threads, &studio_light))
     }
 
-    fn of(light: &(dyn Fn(Vec3) -> Vec3 + Sync)) -> Self {
-        let mirror = Map::new(EDGES[0], light);
+    fn of(n_threads: NonZeroUsize, light: &(dyn Fn(Vec3) -> Vec3 + Sync)) -> Self {
+        let mirror = Map::new(n_threads, EDGES[0], light);
         // Halvings of the mirror map: what rough reflections sample.
         let mut chain = vec![mirror];
         while chain[chain.len() - 1].edge > 8 {
@@ -58,9 +59,9 @@ impl Environment {
         for level in (2..LEVELS).step_by(2) {
             let roughness = level as f32 / (LEVELS - 1) as f32;
             let lobe = Lobe::new(roughness, chain[0].edge, chain.len());
-            let map = Map::new(EDGES[level], &|n| lobe.filtered(n, &chain));
+            let map = Map::new(n_threads, EDGES[level], &|n| lobe.filtered(n, &chain));
             let finer = maps.last().unwrap_or(&chain[0]);
-            maps.push(Map::new(EDGES[level - 1], &|n| (finer.toward(n) + map.toward(n)) * 0.5));
+            maps.push(Map::new(n_threads, EDGES[level - 1], &|n| (finer.toward(n) + map.toward(n)) * 0.5));
             maps.push(map);
         }
         let mut reflections = Vec::new();
@@ -168,10 +169,11 @@ fn point(d: Vec3) -> (f32, f32) {
 }
 
 impl Map {
-    fn new(edge: usize, light: &(dyn Fn(Vec3) -> Vec3 + Sync)) -> Self {
+    fn new(n_threads: NonZeroUsize, edge: usize, light: &(dyn Fn(Vec3) -> Vec3 + Sync)) -> Self {
         let at = |n: usize| (n as f32 + 0.5) / edge as f32;
         let mut inner = Vec::with_capacity(edge * edge);
         each_in_order(
+            n_threads,
             edge.div_ceil(8),
             |(): &mut (), part| {
                 let texels = part * 8 * edge..((part + 1) * 8).min(edge) * edge;
@@ -348,7 +350,7 @@ mod tests {
     #[test]
     fn constant_light_stays_constant() {
         let c = Vec3::new(0.5, 1.0, 2.0);
-        let environment = Environment::of(&|_| c);
+        let environment = Environment::of(NonZeroUsize::MIN, &|_| c);
         let first = Vec3::from(environment.irradiance[0]);
         assert!((first - c).length() < 1e-3, "{first}");
         for band in &environment.irradiance[1..] {
@@ -359,7 +361,7 @@ mod tests {
 
     #[test]
     fn the_studio_is_lit_from_above() {
-        let [_, up, ..] = Environment::studio().irradiance;
+        let [_, up, ..] = Environment::studio(NonZeroUsize::MIN).irradiance;
         assert!(up[1] > 0.2, "{up:?}");
     }
 }

@@ -1,23 +1,24 @@
-//! Loops over all processors, for what is done once: building scenes and light.
+//! Parallel loops for what is done once: building scenes and light.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-/// Most threads.
+/// Most threads, whatever was asked for: beyond, memory is the limit.
 const THREADS_MAX: usize = 8;
 
-/// Calls `make` for each number below `n` on many threads, each with a `W` of its own, and `take` with the results on
+/// Calls `make` for each number below `n` on up to `n_threads` threads, each with a `W` of its own, and `take` with the results on
 /// this one, in order of their numbers.
 ///
 /// # Panics
 /// If `make` or `take` does.
 pub(crate) fn each_in_order<W: Default, T: Send>(
+    n_threads: NonZeroUsize,
     n: usize,
     make: impl Fn(&mut W, usize) -> T + Sync,
     mut take: impl FnMut(usize, T),
 ) {
-    let n_threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(THREADS_MAX).min(n);
+    let n_threads = n_threads.get().min(THREADS_MAX).min(n);
     let next = AtomicUsize::new(0);
     let work = |mut each: Box<dyn FnMut(usize, T) + '_>| {
         let mut own = W::default();
@@ -66,7 +67,12 @@ mod tests {
     fn results_arrive_once_and_in_order() {
         for n in [0, 1, 2, 500] {
             let mut got = Vec::new();
-            each_in_order(n, |(): &mut (), task| task * 3, |task, made| got.push((task, made)));
+            each_in_order(
+                NonZeroUsize::MIN.saturating_add(3),
+                n,
+                |(): &mut (), task| task * 3,
+                |task, made| got.push((task, made)),
+            );
             assert_eq!(got, (0..n).map(|task| (task, task * 3)).collect::<Vec<_>>());
         }
     }

@@ -1,6 +1,8 @@
 //! Materials and textures, ready to shade with: images become chains of ever smaller ones, filtered in linear light.
 #![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "texels are clamped to bytes")]
 
+use std::num::NonZeroUsize;
+
 use scene::{AlphaMode, Image, Material, Model, TextureUse, Wrap};
 
 use crate::clusters::{BuildError, index, within};
@@ -110,7 +112,7 @@ pub(crate) struct MaterialSet {
 impl MaterialSet {
     /// # Errors
     /// If there are too many texels.
-    pub(crate) fn build(model: &Model) -> Result<Self, BuildError> {
+    pub(crate) fn build(model: &Model, n_threads: NonZeroUsize) -> Result<Self, BuildError> {
         let mut wanted = Wanted { model, slots: vec![[None; 2]; model.images.len()], order: Vec::new() };
         let mut materials: Vec<_> = model.materials.iter().map(|m| wanted.material(m)).collect();
         let mut texels = 0;
@@ -123,7 +125,7 @@ impl MaterialSet {
         let order = &wanted.order;
         let mut textures = Vec::with_capacity(order.len());
         let build = |(): &mut (), n: usize| MipTexture::build(&model.images[order[n].0], order[n].1);
-        each_in_order(order.len(), build, |_, texture| textures.push(texture));
+        each_in_order(n_threads, order.len(), build, |_, texture| textures.push(texture));
         for material in &mut materials {
             material.share(&textures);
         }

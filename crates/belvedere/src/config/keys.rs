@@ -285,7 +285,7 @@ pub(crate) const REPEATED: [&str; 1] = ["oidc"];
 
 /// Variables of ours that are no settings of the service: what its clients are told, what hosts get from it, and
 /// what tests use.
-pub(crate) const OTHER_VARIABLES: [&str; 8] = [
+pub(crate) const OTHER_VARIABLES: [&str; 11] = [
     "BELVEDERE_CONFIG",
     "BELVEDERE_ENDPOINT",
     "BELVEDERE_ACCOUNT_ID",
@@ -293,6 +293,9 @@ pub(crate) const OTHER_VARIABLES: [&str; 8] = [
     "BELVEDERE_CA",
     protocol::link::ENV_LINK_URL,
     protocol::link::ENV_LINK_TOKEN,
+    protocol::link::ENV_HOST_THREADS,
+    protocol::link::ENV_HOST_PRIMITIVES,
+    protocol::link::ENV_HOST_MEMORY,
     "BELVEDERE_BIN",
 ];
 

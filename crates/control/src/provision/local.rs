@@ -4,7 +4,7 @@
 //! that a host's helpers end with it. Hosts outlive a control plane that is killed (they finish their leases and
 //! link up again with the next one), hence no parent-death signal.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -13,15 +13,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use protocol::HostId;
-use protocol::link::{ENV_LINK_TOKEN, ENV_LINK_URL};
-use rustix::process::{Pid, PidfdFlags, Signal};
+use protocol::link::{ENV_HOST_MEMORY, ENV_HOST_PRIMITIVES, ENV_HOST_THREADS, ENV_LINK_TOKEN, ENV_LINK_URL};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use super::cgroup::{Cgroups, Group};
+use super::output::{self, Tail};
 use super::{HostOrder, News, NewsSender, Process, Provisioner};
+use crate::sizes::SizeLimits;
 
 /// A host that was asked over its link to end has this long to say goodbye to its client.
 const GOODBYE: Duration = Duration::from_millis(1_000);
@@ -29,24 +31,27 @@ const GOODBYE: Duration = Duration::from_millis(1_000);
 /// From SIGTERM to SIGKILL.
 const TERMINATION: Duration = Duration::from_millis(2_000);
 
-/// Lines of a host's log that are kept to explain its end.
-const TAIL_LINES: usize = 20;
+/// How long the end of a host's output is waited for after the end of the host.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// Longest line of a host's log; the rest is cut into further lines.
-const LINE_BYTES: u64 = 4_096;
+/// What the standard library says before it aborts for want of memory.
+const ALLOCATION_FAILED: &str = "memory allocation of ";
 
 /// Starts hosts with one command.
 #[derive(Debug)]
 pub struct Local {
     command: Vec<OsString>,
+    /// What limits memory; by `RLIMIT_DATA` if there are none.
+    cgroups: Option<Cgroups>,
     /// Rung to end a host.
     bells: Arc<Mutex<HashMap<HostId, Arc<Notify>>>>,
 }
 
 impl Local {
-    /// `command` is the program and its first arguments, such as `belvedere host`.
-    pub fn new(command: Vec<OsString>) -> Self {
-        Self { command, bells: Arc::default() }
+    /// `command` is the program and its first arguments, such as `belvedere host`. Memory is limited by `cgroups`, or
+    /// else by resource limits of each process.
+    pub fn new(command: Vec<OsString>, cgroups: Option<Cgroups>) -> Self {
+        Self { command, cgroups, bells: Arc::default() }
     }
 
     fn hang_bell(&self, host: HostId) -> Bell {
@@ -60,10 +65,15 @@ fn spawn(command: &[OsString], order: &HostOrder) -> std::io::Result<Child> {
     let (program, arguments) = command
         .split_first()
         .ok_or_else(|| std::io::Error::other("there is no command that starts hosts"))?;
+    let limits = &order.limits;
+    let number = |n: u64| n.to_string();
     Command::new(program)
         .args(arguments)
         .env(ENV_LINK_URL, &order.link_url)
         .env(ENV_LINK_TOKEN, &order.link_token)
+        .env(ENV_HOST_THREADS, limits.n_threads.to_string())
+        .env(ENV_HOST_PRIMITIVES, limits.n_primitives_max.map_or_else(String::new, number))
+        .env(ENV_HOST_MEMORY, limits.memory_bytes.map_or_else(String::new, number))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -71,16 +81,45 @@ fn spawn(command: &[OsString], order: &HostOrder) -> std::io::Result<Child> {
         .spawn()
 }
 
+/// Holds a new host to its limits. It has only just begun, so that next to nothing of what it uses is not counted.
+fn confine(
+    cgroups: Option<&Cgroups>,
+    host: HostId,
+    pid: u32,
+    limits: &SizeLimits,
+) -> std::io::Result<Option<Group>> {
+    let group = cgroups.map(|cgroups| cgroups.confine(host, pid, limits)).transpose()?;
+    if let (Some(bytes), false) = (limits.memory_bytes, cgroups.is_some_and(Cgroups::limit_memory)) {
+        // Not RLIMIT_AS: that counts address space, of which the allocator reserves much that it never uses.
+        let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+        rustix::process::prlimit(self::pid(pid), Resource::Data, limit)?;
+    }
+    Ok(group)
+}
+
 impl Provisioner for Local {
     fn start(&self, order: HostOrder, news: NewsSender) {
         let host = order.host;
         let bell = self.hang_bell(host);
         let command = self.command.clone();
+        let cgroups = self.cgroups.clone();
         tokio::spawn(async move {
+            let (limits, secret) = (order.limits, order.link_token.clone());
             // Not on this thread: a new process takes some milliseconds, more on a busy machine.
-            let spawned = tokio::task::spawn_blocking(move || spawn(&command, &order)).await;
-            let mut child = match spawned.map_err(std::io::Error::other).flatten() {
-                Ok(child) => child,
+            let spawned = tokio::task::spawn_blocking(move || {
+                let mut child = spawn(&command, &order)?;
+                let confined = match child.id() {
+                    Some(pid) => confine(cgroups.as_ref(), host, pid, &order.limits),
+                    None => Ok(None),
+                };
+                if confined.is_err() {
+                    // Without limits it could take the whole machine. An error means that it has ended by itself.
+                    let _ended = child.start_kill().is_err();
+                }
+                Ok((child, confined))
+            });
+            let (mut child, confined) = match spawned.await.map_err(std::io::Error::other).flatten() {
+                Ok(spawned) => spawned,
                 Err(error) => {
                     let reason = format!("The host could not be started: {error}.");
                     return news.send(News::Exited { host, reason });
@@ -90,26 +129,58 @@ impl Provisioner for Local {
             news.send(News::Started { host, process });
             let tail = Tail::default();
             let logs = [
-                child.stdout.take().map(|out| tokio::spawn(read_log(host, out, tail.clone()))),
-                child.stderr.take().map(|err| tokio::spawn(read_log(host, err, tail.clone()))),
+                child
+                    .stdout
+                    .take()
+                    .map(|out| tokio::spawn(output::read(host, out, secret.clone(), tail.clone()))),
+                child
+                    .stderr
+                    .take()
+                    .map(|err| tokio::spawn(output::read(host, err, secret.clone(), tail.clone()))),
             ];
-            let group = child.id().and_then(pid);
-            let status = tokio::select! {
-                status = child.wait() => status,
-                () = bell.rung() => end_child(&mut child, group).await,
-            };
-            // What a host said last is read even if a helper of it keeps the pipe open.
-            for log in logs.into_iter().flatten() {
-                let _still_open = timeout(Duration::from_millis(200), log).await.is_err();
+            let watched = process.and_then(Watched::open);
+            tokio::select! {
+                () = gone(watched.as_ref(), &mut child) => {}
+                () = bell.rung() => end_child(watched.as_ref(), &mut child).await,
             }
-            let how = match status {
-                Ok(status) => describe(status),
-                Err(error) => format!("ended in an unknown way ({error})"),
+            // Its helpers end with it.
+            signal_group(&child, Signal::KILL);
+            let status = child.wait().await;
+            let aborts: Vec<_> = logs.iter().flatten().map(tokio::task::JoinHandle::abort_handle).collect();
+            // What a host said last is read even if somebody keeps the pipe open.
+            let _still_open = timeout(LAST_WORDS, async {
+                for log in logs.into_iter().flatten() {
+                    let _aborted = log.await.is_err();
+                }
+            })
+            .await
+            .is_err();
+            for log in aborts {
+                log.abort();
+            }
+            let (confined, unconfined) = match confined {
+                Ok(group) => (group, None),
+                Err(error) => (None, Some(error)),
             };
-            let mut reason = format!("The session's host {how}.");
-            if let Some(line) = tail.last() {
+            let words = tail.words();
+            let starved = confined.as_ref().is_some_and(Group::ran_out_of_memory)
+                || words.as_ref().is_some_and(|words| words.contains(ALLOCATION_FAILED));
+            let mut reason = match (&unconfined, limits.memory_bytes, &status) {
+                (Some(error), ..) => format!("The host could not be held to its limits: {error}."),
+                (None, Some(bytes), _) if starved => format!(
+                    "The session's host reached the memory limit of its size, {} MiB, and ended. Use a session of a \
+                     larger size or a smaller model, or let the operator raise the limit.",
+                    bytes >> 20
+                ),
+                (_, _, Ok(status)) => format!("The session's host {}.", describe(*status)),
+                (_, _, Err(error)) => format!("The session's host ended in an unknown way ({error})."),
+            };
+            if let Some(words) = words {
                 reason.push_str(" Its last words: ");
-                reason.push_str(&line);
+                reason.push_str(&words);
+            }
+            if let Some(group) = confined {
+                group.remove().await;
             }
             news.send(News::Exited { host, reason });
         });
@@ -117,6 +188,7 @@ impl Provisioner for Local {
 
     fn adopt(&self, host: HostId, process: Process, news: NewsSender) {
         let bell = self.hang_bell(host);
+        let group = self.cgroups.as_ref().map(|cgroups| cgroups.group(host));
         tokio::spawn(async move {
             if let Some(watched) = Watched::open(process) {
                 tokio::select! {
@@ -124,8 +196,15 @@ impl Provisioner for Local {
                     () = bell.rung() => watched.end().await,
                 }
             }
-            let reason = "The session's host ended while or after the service was restarted.".to_owned();
-            news.send(News::Exited { host, reason });
+            let starved = group.as_ref().is_some_and(Group::ran_out_of_memory);
+            let reason = match starved {
+                true => "The session's host reached the memory limit of its size and was killed.",
+                false => "The session's host ended while or after the service was restarted.",
+            };
+            if let Some(group) = group {
+                group.remove().await;
+            }
+            news.send(News::Exited { host, reason: reason.to_owned() });
         });
     }
 
@@ -155,26 +234,35 @@ impl Drop for Bell {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // Nobody panics while holding it; and if, a map of bells is whole after every step.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // Nobody panics while holding it; and if, what is in there is whole after every step.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn end_child(child: &mut Child, group: Option<Pid>) -> std::io::Result<ExitStatus> {
-    if let Ok(status) = timeout(GOODBYE, child.wait()).await {
-        return status;
+/// Waits for the end of a child without reaping it, if that is possible.
+async fn gone(watched: Option<&Watched>, child: &mut Child) {
+    match watched {
+        Some(watched) => watched.gone().await,
+        // Reaped at once; `wait` can be asked again.
+        None => {
+            let _unknown = child.wait().await.is_err();
+        }
     }
-    // Not reaped yet, so the number still names this group.
-    signal_group(group, Signal::TERM);
-    if let Ok(status) = timeout(TERMINATION, child.wait()).await {
-        return status;
-    }
-    signal_group(group, Signal::KILL);
-    child.wait().await
 }
 
-fn signal_group(group: Option<Pid>, signal: Signal) {
-    if let Some(group) = group {
+async fn end_child(watched: Option<&Watched>, child: &mut Child) {
+    for (grace, signal) in [(GOODBYE, Signal::TERM), (TERMINATION, Signal::KILL)] {
+        if timeout(grace, gone(watched, child)).await.is_ok() {
+            return;
+        }
+        signal_group(child, signal);
+    }
+    gone(watched, child).await;
+}
+
+fn signal_group(leader: &Child, signal: Signal) {
+    // A child that was reaped has no number any more; until then the number names its group and no other.
+    if let Some(group) = leader.id().and_then(pid) {
         // An error means that nobody is left to hear it.
         let _gone = rustix::process::kill_process_group(group, signal).is_err();
     }
@@ -230,60 +318,11 @@ impl Watched {
             }
             if rustix::process::pidfd_send_signal(self.fd.get_ref(), signal).is_ok() {
                 // Its helpers too. The number cannot have been reused: the process was there just now.
-                signal_group(Some(self.pid), signal);
+                let _gone = rustix::process::kill_process_group(self.pid, signal).is_err();
             }
         }
         self.gone().await;
     }
-}
-
-/// The last lines of a log.
-#[derive(Clone, Default)]
-struct Tail(Arc<Mutex<VecDeque<String>>>);
-
-impl Tail {
-    fn push(&self, line: String) {
-        let mut lines = lock(&self.0);
-        if lines.len() == TAIL_LINES {
-            lines.pop_front();
-        }
-        lines.push_back(line);
-    }
-
-    fn last(&self) -> Option<String> {
-        lock(&self.0).iter().rev().find(|line| !line.trim().is_empty()).cloned()
-    }
-}
-
-/// Copies a host's output to our log, line by line.
-async fn read_log(host: HostId, output: impl AsyncRead + Unpin, tail: Tail) {
-    let mut output = BufReader::new(output);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        match (&mut output).take(LINE_BYTES).read_until(b'\n', &mut line).await {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {}
-        }
-        let text = plain(&String::from_utf8_lossy(&line));
-        tracing::info!(target: "belvedere::host", %host, "{text}");
-        tail.push(text);
-    }
-}
-
-/// A log line without colours (`ESC [ … letter`) and other control characters.
-fn plain(line: &str) -> String {
-    let mut text = String::with_capacity(line.len());
-    let mut parts = line.split("\u{1b}[");
-    text.extend(parts.next());
-    for part in parts {
-        // Parameters, then one letter.
-        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, ';' | ':' | '?'));
-        text.extend(rest.chars().skip(1));
-    }
-    text.retain(|c| !c.is_control());
-    text.truncate(text.trim_end().len());
-    text
 }
 
 #[cfg(test)]
@@ -305,7 +344,7 @@ mod tests {
     }
 
     fn shell(script: &str) -> Local {
-        Local::new(["sh", "-c", script].map(OsString::from).to_vec())
+        Local::new(["sh", "-c", script].map(OsString::from).to_vec(), None)
     }
 
     async fn exit_of(local: &Local, order: HostOrder) -> (Option<Process>, String) {
@@ -322,21 +361,132 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_of_a_host_is_told_with_its_last_words() {
-        let (_, reason) = exit_of(&shell("echo one; echo \"$BELVEDERE_LINK_TOKEN\"; exit 3"), order()).await;
-        assert_eq!(reason, "The session's host exited with code 3. Its last words: t0ken");
+        let script = "for n in 1 2 3 4 5; do echo $n; done; echo \"at $BELVEDERE_LINK_TOKEN.\"; exit 3";
+        let (_, reason) = exit_of(&shell(script), order()).await;
+        let words = "2 | 3 | 4 | 5 | at (secret).";
+        assert_eq!(reason, format!("The session's host exited with code 3. Its last words: {words}"));
         let (_, reason) = exit_of(&shell("kill -9 $$"), order()).await;
         assert_eq!(reason, "The session's host was killed by signal 9.");
-        let (_, reason) = exit_of(&Local::new(vec!["/nonexistent/host".into()]), order()).await;
+        let (_, reason) = exit_of(&Local::new(vec!["/nonexistent/host".into()], None), order()).await;
         assert!(reason.starts_with("The host could not be started: "), "{reason}");
     }
 
+    #[tokio::test]
+    async fn helpers_end_with_a_host_that_crashes() {
+        let local = shell("sleep 600 & echo $!; kill -9 $$");
+        let (_, reason) = exit_of(&local, order()).await;
+        assert!(reason.starts_with("The session's host was killed by signal 9."), "{reason}");
+        let helper: u32 = reason.rsplit(' ').next().unwrap().parse().unwrap();
+        ends(helper).await;
+    }
+
+    /// This program, started again as a host that takes memory until it has a GiB.
     #[test]
-    fn colours_are_taken_off() {
-        assert_eq!(
-            plain("\u{1b}[2m12:00\u{1b}[0m \u{1b}[38;5;1mWARN\u{1b}[0m \u{7}end \r\n"),
-            "12:00 WARN end"
-        );
-        assert_eq!(plain("[x] \u{1b}["), "[x]");
+    #[ignore = "is started by other tests"]
+    fn eats_memory() {
+        if std::env::var_os(ENV_HOST_MEMORY).is_none() {
+            return;
+        }
+        let mut eaten: Vec<Vec<u8>> = Vec::new();
+        while eaten.len() < 256 {
+            eaten.push(vec![1; 4 << 20]);
+        }
+        println!("{} MiB and no limit", eaten.len() * 4);
+    }
+
+    fn eater(cgroups: Option<Cgroups>) -> (Local, HostOrder) {
+        let test = "provision::local::tests::eats_memory";
+        let exe = std::env::current_exe().unwrap();
+        let command = [
+            exe.as_os_str(),
+            test.as_ref(),
+            "--exact".as_ref(),
+            "--ignored".as_ref(),
+            "--nocapture".as_ref(),
+        ];
+        let mut order = order();
+        order.limits.memory_bytes = Some(256 << 20);
+        (Local::new(command.map(OsString::from).to_vec(), cgroups), order)
+    }
+
+    #[tokio::test]
+    async fn memory_is_limited_by_resource_limits() {
+        let (local, order) = eater(None);
+        let (_, reason) = exit_of(&local, order).await;
+        assert!(reason.contains("reached the memory limit of its size, 256 MiB"), "{reason}");
+        assert!(reason.contains("or let the operator raise the limit"), "{reason}");
+    }
+
+    /// A cgroup of our own for a test, removed at its end.
+    struct Base(std::path::PathBuf);
+
+    impl Base {
+        fn new() -> Option<Self> {
+            let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+            let at = mounts.lines().find_map(|line| {
+                let mut fields = line.split(' ').skip(1);
+                let at = fields.next()?;
+                (fields.next()? == "cgroup2").then_some(at)
+            })?;
+            let base = std::path::Path::new(at).join(format!("belvedere-test-{}", Uuid::new_v4()));
+            fs::create_dir(&base).ok()?;
+            Some(Self(base))
+        }
+
+        fn groups(&self) -> usize {
+            fs::read_dir(&self.0).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_dir()).count()
+        }
+    }
+
+    impl Drop for Base {
+        fn drop(&mut self) {
+            fs::remove_dir(&self.0).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_host_ends_with_its_cgroup_and_whoever_is_in_it() {
+        let Some(base) = Base::new() else {
+            return println!("SKIPPED: no writable cgroups of version 2 here");
+        };
+        let cgroups = Cgroups::at(&base.0).unwrap();
+        // A host has no helpers in its first millisecond, when it is not in its group yet; nor has this.
+        let script =
+            "until grep ^0::.*host- /proc/self/cgroup; do :; done; setsid sleep 600 & echo $!; exit 4";
+        let command = ["sh", "-c", script];
+        let local = Local::new(command.map(OsString::from).to_vec(), Some(cgroups.clone()));
+        let order = order();
+        let host = order.host;
+        let (_, reason) = exit_of(&local, order).await;
+        assert!(reason.contains("exited with code 4"), "{reason}");
+        assert!(reason.contains(&format!("/host-{host}")), "it was in its group: {reason}");
+        let helper =
+            reason.split(&[' ', '|']).find_map(|word| word.parse::<u32>().ok().filter(|n| *n > 9)).unwrap();
+        // It left the process group, but not the cgroup.
+        ends(helper).await;
+        assert_eq!(base.groups(), 0, "the host's group is gone");
+        if !cgroups.limit_memory() {
+            return println!("SKIPPED: memory limits by cgroup: no memory controller of version 2 here");
+        }
+        let (local, order) = eater(Some(cgroups));
+        let (_, reason) = exit_of(&local, order).await;
+        assert!(reason.contains("reached the memory limit of its size, 256 MiB"), "{reason}");
+        assert_eq!(base.groups(), 0);
+    }
+
+    /// Waits until a process that is not our child runs no more. A busy machine takes a moment to carry a kill out;
+    /// then it may be a zombie until its new parent looks.
+    async fn ends(pid: u32) {
+        let runs = || {
+            let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_else(|_gone| ") Z".into());
+            !state.rsplit_once(')').unwrap().1.trim_start().starts_with(['Z', 'X'])
+        };
+        let ended = timeout(Duration::from_secs(20), async {
+            while runs() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        assert!(ended.await.is_ok(), "{pid} outlives its host");
     }
 
     #[tokio::test]
@@ -354,19 +504,7 @@ mod tests {
         assert!(reason.starts_with("The session's host was killed by signal 9."), "{reason}");
         assert_eq!(birth(process.pid), None, "the host is reaped");
         let helper: u32 = reason.rsplit(' ').next().unwrap().parse().unwrap();
-        // The helper was killed at the same time, but a busy machine takes a moment to carry that out; then it may be
-        // a zombie until its new parent looks.
-        let runs = || {
-            let state =
-                fs::read_to_string(format!("/proc/{helper}/stat")).unwrap_or_else(|_gone| ") Z".into());
-            !state.rsplit_once(')').unwrap().1.trim_start().starts_with(['Z', 'X'])
-        };
-        let ended = timeout(Duration::from_secs(20), async {
-            while runs() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        });
-        assert!(ended.await.is_ok(), "the helper outlives its host");
+        ends(helper).await;
     }
 
     #[tokio::test]
@@ -380,7 +518,7 @@ mod tests {
             panic!("not started")
         };
 
-        let later = Local::new(Vec::new());
+        let later = Local::new(Vec::new(), None);
         let adopted = HostId::new(Uuid::new_v4());
         let (sender, mut later_news) = mpsc::unbounded_channel();
         let stranger = Process { birth: process.birth + 1, ..process };

@@ -1,6 +1,8 @@
 //! What starts and ends hosts.
 
+mod cgroup;
 mod local;
+mod output;
 
 use std::fmt::Debug;
 
@@ -10,6 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::sizes::SizeLimits;
 pub use crate::store::Process;
+pub use cgroup::Cgroups;
 pub use local::Local;
 
 /// A host to start.

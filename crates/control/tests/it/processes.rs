@@ -141,7 +141,10 @@ async fn hosts_are_started_watched_and_ended() {
     let lost = client.until("s", "Error").await;
     assert_eq!(lost["error"]["code"], "HostLost");
     let message = lost["error"]["message"].as_str().unwrap();
-    let expected = format!("was killed by signal 9. Its last words: host {} is here", host.as_raw_nonzero());
+    let expected = format!(
+        "was killed by signal 9. Its last words: running 1 test | host {} is here",
+        host.as_raw_nonzero()
+    );
     assert!(message.contains(&expected), "{message}");
 
     client.put("t").await;

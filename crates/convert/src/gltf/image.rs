@@ -3,7 +3,6 @@
 use std::{
     borrow::Cow,
     io::Cursor,
-    num::NonZeroUsize,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -103,7 +102,7 @@ fn run(jobs: &[Job<'_>], limits: &Limits) {
     };
     let n_jobs = jobs.iter().filter(|job| !job.bytes.is_empty()).count();
     // Each thread holds one image while it decodes, so their number bounds memory, too.
-    let n_threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(8).min(n_jobs);
+    let n_threads = limits.n_threads.get().min(8).min(n_jobs);
     std::thread::scope(|scope| {
         for n in 1..n_threads {
             let thread = std::thread::Builder::new().name(format!("decode-image-{n}"));

@@ -239,7 +239,7 @@ impl Reader<'_> {
             + size_of_val(&vertices.colors[..])
             + size_of_val(indices);
         self.memory += n_bytes as u64;
-        let limit = self.data.memory_limit();
+        let limit = self.data.memory_limit().min(self.limits.mesh_bytes);
         if self.memory > limit {
             let problem = format!("the meshes unfold to more than {limit} bytes");
             return Err(Fault::too_large(at, problem));

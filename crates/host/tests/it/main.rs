@@ -18,12 +18,19 @@ use protocol::live::rpc::host_message::Body as Response;
 use protocol::live::{self, rpc};
 use tokio::time::timeout;
 
+mod limits;
+
 type HostThread = JoinHandle<anyhow::Result<()>>;
 
 /// A linked host that serves nothing yet.
 async fn warm() -> (Control, HostThread) {
+    warm_with(|_| ()).await
+}
+
+async fn warm_with(change: impl FnOnce(&mut HostConfig)) -> (Control, HostThread) {
     let (url, listener) = Control::listen().await;
-    let config = HostConfig::new(url, Secret::new(TOKEN));
+    let mut config = HostConfig::new(url, Secret::new(TOKEN));
+    change(&mut config);
     let thread =
         std::thread::Builder::new().name("test-host".into()).spawn(move || host::run(config)).unwrap();
     (Control::accept(listener).await, thread)

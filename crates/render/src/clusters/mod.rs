@@ -10,6 +10,7 @@
 
 mod meshlets;
 
+use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -179,16 +180,41 @@ pub(crate) struct Instance {
 }
 
 impl RenderScene {
-    /// Builds from `model`; `progress` hears 0 to 1. Nodes whose transform flattens everything are left out.
+    /// Builds from `model` on all processors; `progress` hears 0 to 1. Nodes whose transform flattens everything are
+    /// left out.
     ///
     /// # Errors
     /// If the model breaks its rules or is too large.
     pub fn build(model: &Model, progress: &mut dyn FnMut(f32)) -> Result<Self, BuildError> {
+        let n_threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        Self::build_on(n_threads, model, progress)
+    }
+
+    /// About how many bytes of memory [`Self::build`] takes from `model`, at most, beside the model itself.
+    ///
+    /// A triangle becomes 80 bytes of clusters, which grow by doubling; a texel becomes 4 bytes and a third for its
+    /// smaller levels, twice where an image is used as colours and as numbers.
+    pub fn bytes_needed(model: &Model) -> u64 {
+        let primitives = model.meshes.iter().flat_map(|mesh| &mesh.primitives);
+        let n_triangles: u64 = primitives.map(|primitive| primitive.indices.len() as u64 / 3).sum();
+        let texels = model.images.iter().map(|image| u64::from(image.width) * u64::from(image.height));
+        n_triangles.saturating_mul(160).saturating_add(texels.sum::<u64>().saturating_mul(11))
+    }
+
+    /// [`Self::build`] on up to `n_threads` threads.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn build_on(
+        n_threads: NonZeroUsize,
+        model: &Model,
+        progress: &mut dyn FnMut(f32),
+    ) -> Result<Self, BuildError> {
         model.check()?;
         check_sizes(model)?;
         progress(0.02);
         let used = used_primitives(model);
-        let set = MaterialSet::build(model)?;
+        let set = MaterialSet::build(model, n_threads)?;
         progress(0.2);
 
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
@@ -207,6 +233,7 @@ impl RenderScene {
         let mut parts = Vec::new();
         let mut ordered = Vec::with_capacity(used.len());
         each_in_order(
+            n_threads,
             used.len(),
             |(): &mut (), n| meshlets::ordered(primitive(n)),
             |n, indices| {
@@ -216,6 +243,7 @@ impl RenderScene {
             },
         );
         each_in_order(
+            n_threads,
             parts.len(),
             |scratch, n| {
                 let (at, part) = &parts[n];

@@ -253,7 +253,8 @@ impl<'a> Frame<'a> {
         let (near, far) = depth_range(scene, &camera);
         let mut frame = Self {
             scene,
-            environment: Environment::studio(),
+            // Made with the renderer.
+            environment: Environment::studio(std::num::NonZeroUsize::MIN),
             level,
             ray: [camera.ray(0.0, 0.0), camera.right, -camera.up].map(narrow3),
             camera,

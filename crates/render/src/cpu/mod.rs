@@ -113,7 +113,7 @@ impl Renderer {
     fn with_level(n_threads: NonZeroUsize, level: Level) -> Self {
         let pool = Pool::new(n_threads);
         // The first frame should not wait for its light.
-        Environment::studio();
+        Environment::studio(n_threads);
         Self {
             level,
             buffers: FrameBuffers::default(),

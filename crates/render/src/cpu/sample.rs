@@ -307,7 +307,7 @@ mod tests {
             images: vec![std::sync::Arc::new(Image { width, height: width, rgba })],
             ..Model::default()
         };
-        MaterialSet::build(&model).unwrap()
+        MaterialSet::build(&model, std::num::NonZeroUsize::MIN).unwrap()
     }
 
     #[test]
