@@ -61,6 +61,7 @@ impl Server {
         let account: Value = serde_json::from_slice(&std::fs::read(self.file("account.json"))?)?;
         Ok(Client::new(Options {
             endpoint: text(&self.ready, "https")?,
+            token_endpoint: None,
             account: text(&account, "accountId")?.parse()?,
             key: text(&account, "accountKey")?,
             ca_pem: Some(std::fs::read(self.file("tls/ca.pem"))?),

@@ -5,22 +5,28 @@
 //! | (none), `serve`, `view MODEL` | the service: control plane, token service, viewer |
 //! | `host` | one session's process; started by the service |
 //! | `config …` | what the service would be told |
-//! | `session …`, `account …` | the client side of the same things |
+//! | `session …`, `account …`, `latency …` | the client side of the same things |
+//! | `completions`, `man` | for the shell and its users |
 
 mod account;
+mod arrconfig;
 mod config;
 mod connection;
+mod latency;
+mod outcome;
 mod serve;
 mod sessions;
+mod shell;
+mod terminal;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-/// Self-hosted remote rendering. Without a command: serves with a demo session.
+/// Self-hosted remote rendering. Without a command: serves, with a demo session, and prints a link to look at it.
 #[derive(Parser)]
-#[command(version, about, disable_help_subcommand = true, max_term_width = 100)]
+#[command(version, disable_help_subcommand = true, max_term_width = 100, after_help = after_help())]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -52,11 +58,34 @@ enum Command {
         #[command(subcommand)]
         command: sessions::SessionCommand,
     },
+    /// Creates and lists accounts, changes their keys. Works on the data folder, so on the service's machine.
+    Account(account::AccountArgs),
+    /// Measures how far services are, and recommends one.
+    Latency(latency::LatencyArgs),
+    /// Prints completions for a shell.
+    Completions(shell::CompletionsArgs),
+    /// Writes manual pages.
+    Man(shell::ManArgs),
     /// Prints the OpenAPI description of the REST API.
     #[command(hide = true)]
     Openapi,
-    /// Creates and lists accounts, changes their keys. Works on the data folder, so on the service's machine.
-    Account(account::AccountArgs),
+}
+
+fn after_help() -> String {
+    format!(
+        "\
+Examples:
+  belvedere                                   serve, and show a demo model
+  belvedere view engine.glb                   serve, and show a model of yours
+  belvedere serve --models ~/models           serve sessions that clients ask for
+  belvedere session create hello --lease 30   ask for one
+  belvedere session open hello                look at it in a browser
+
+`belvedere COMMAND --help` tells more about a command.
+
+{}",
+        outcome::EXIT_CODES
+    )
 }
 
 fn main() -> ExitCode {
@@ -73,15 +102,37 @@ fn main() -> ExitCode {
             Ok(())
         }
         Some(Command::Account(args)) => account::run(&args),
+        Some(Command::Latency(args)) => latency::run(&args),
+        Some(Command::Completions(args)) => shell::completions(Cli::command(), &args),
+        Some(Command::Man(args)) => shell::man(Cli::command(), &args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            for cause in error.chain().skip(1) {
-                eprintln!("  because {cause}");
-            }
-            ExitCode::FAILURE
+        Err(error) => outcome::report(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn whoever_needs_an_example_has_one() {
+        let mut command = Cli::command();
+        command.build();
+        for path in ["session create", "session get", "session list", "session extend", "session stop"]
+            .into_iter()
+            .chain(["session open", "account create", "account rotate-key", "latency", "completions", "man"])
+        {
+            let found = path.split(' ').try_fold(&command, |command, name| command.find_subcommand(name));
+            let help = found.and_then(clap::Command::get_after_help).map(ToString::to_string);
+            let name = format!("belvedere {path}");
+            assert!(help.is_some_and(|help| help.contains("Example") && help.contains(&name)), "{path}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Belvedere for programs: [`rest`] asks for sessions, and who has one connects to it
-//! with [`live`].
+//! with [`live`]. [`latency`] tells which of several services is the nearest.
 
+pub mod latency;
 pub mod live;
 pub mod rest;

@@ -37,7 +37,11 @@ pub enum Error {
         /// HTTP status.
         status: u16,
         /// Code and words.
-        error: ApiError,
+        error: Box<ApiError>,
+        /// What was asked for.
+        url: String,
+        /// When the service wants to be asked again; with 429 and 503.
+        retry_after: Option<Duration>,
     },
     /// The answer is not what the API promises.
     #[error("{url} did not answer like a rendering service: {what}")]
@@ -60,13 +64,23 @@ impl Error {
             _ => None,
         }
     }
+
+    /// When the service wants to be asked again, if it said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
 }
 
 /// Where the service is and who asks.
 #[derive(Clone)]
 pub struct Options {
-    /// `https://host:port`; serves both the rendering and the token API.
+    /// `https://host:port`; serves the rendering API, and the token API unless that is elsewhere.
     pub endpoint: String,
+    /// `https://host:port` of the token API if it is elsewhere.
+    pub token_endpoint: Option<String>,
     /// Whose sessions.
     pub account: AccountId,
     /// One of the account's two keys.
@@ -88,7 +102,9 @@ impl Client {
     /// # Errors
     /// [`Error::Setup`]: a certificate that is none.
     pub fn new(mut options: Options) -> Result<Self, Error> {
-        options.endpoint = options.endpoint.trim_end_matches('/').to_owned();
+        for endpoint in std::iter::once(&mut options.endpoint).chain(options.token_endpoint.as_mut()) {
+            endpoint.truncate(endpoint.trim_end_matches('/').len());
+        }
         let mut http = reqwest::Client::builder().timeout(REQUEST_TIMEOUT);
         if let Some(pem) = &options.ca_pem {
             http = http.add_root_certificate(reqwest::Certificate::from_pem(pem).map_err(Error::Setup)?);
@@ -122,7 +138,8 @@ impl Client {
         {
             return Ok(token.clone());
         }
-        let Options { endpoint, account, key, .. } = &self.options;
+        let Options { endpoint, token_endpoint, account, key, .. } = &self.options;
+        let endpoint = token_endpoint.as_ref().unwrap_or(endpoint);
         let url = format!("{endpoint}/Accounts/{account}/token?api-version=2019-02-28-preview");
         let answer = self.send(self.http.get(&url).bearer_auth(format!("{account}:{key}")), &url).await?;
         let token: Token = read(answer, &url).await?;
@@ -217,6 +234,9 @@ impl Client {
         if status.is_success() {
             return Ok(answer);
         }
+        let retry_after = answer.headers().get(reqwest::header::RETRY_AFTER);
+        let retry_after =
+            retry_after.and_then(|secs| secs.to_str().ok()?.parse().ok()).map(Duration::from_secs);
         let body = answer.text().await.map_err(unreachable)?;
         let error = match serde_json::from_str::<ErrorBody>(&body) {
             Ok(body) => body.error,
@@ -230,7 +250,12 @@ impl Client {
                 },
             ),
         };
-        Err(Error::Refused { status: status.as_u16(), error })
+        Err(Error::Refused {
+            status: status.as_u16(),
+            error: Box::new(error),
+            url: url.to_owned(),
+            retry_after,
+        })
     }
 }
 

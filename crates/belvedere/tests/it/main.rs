@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
+mod command_line;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -121,15 +123,15 @@ fn sessions_are_created_listed_extended_and_stopped_from_the_command_line() {
     let extended = json(&serving.session(&["extend", "one", "--lease", "6", "--json"]));
     assert_eq!(extended["maxLeaseTimeMinutes"], 6);
     let refused = stderr(&serving.session(&["extend", "one", "--lease", "6"]));
-    assert!(refused.contains("422"), "{refused}");
+    assert!(refused.contains("422") && refused.contains("new total"), "{refused}");
 
     let listed = output(belvedere(serving.data.path()).args(["session", "list"]));
     let listed = String::from_utf8(listed.stdout).unwrap();
-    assert!(listed.lines().any(|line| line.starts_with("one ") && line.contains("0 of 6")), "{listed}");
+    assert!(listed.lines().any(|line| line.starts_with("one ") && line.contains(" 6 min")), "{listed}");
 
     assert!(serving.session(&["stop", "one"]).status.success());
     assert_eq!(json(&serving.session(&["get", "one", "--json"]))["status"], "Stopped");
-    assert!(stderr(&serving.session(&["get", "none"])).contains("404"));
+    assert!(stderr(&serving.session(&["get", "none"])).contains("no session none"));
 }
 
 #[test]
@@ -193,7 +195,11 @@ fn accounts_are_made_listed_and_get_new_keys() {
     assert_eq!(rotated["accountKey"], made["accountKey"]);
     assert_ne!(rotated["secondaryKey"], made["secondaryKey"]);
     let listed = String::from_utf8(account(&["list"]).stdout).unwrap();
-    assert_eq!(listed.trim_end(), format!("{id}  team"));
+    assert_eq!(listed.lines().last(), Some(format!("{id}  team").as_str()));
+    let listed = json(&account(&["list", "--json"]));
+    assert_eq!(listed[0], serde_json::json!({ "id": id, "name": "team" }));
+    let unknown = account(&["rotate-key", "2d2cb8b5-6f2f-4b0c-8c8c-0f8d3d5c6f10"]);
+    assert_eq!(unknown.status.code(), Some(3), "{unknown:?}");
 }
 
 #[test]
@@ -213,6 +219,8 @@ fn a_second_service_on_the_same_folder_is_refused() {
 #[test]
 fn without_a_service_the_way_out_is_said() {
     let data = tempfile::tempdir().unwrap();
-    let words = stderr(&output(belvedere(data.path()).args(["session", "list"])));
-    assert!(words.contains("belvedere serve") || words.contains("--data"), "{words}");
+    let nothing = output(belvedere(data.path()).args(["session", "list"]));
+    let words = stderr(&nothing);
+    assert!(words.contains("belvedere serve") && words.contains("--data"), "{words}");
+    assert_eq!(nothing.status.code(), Some(5), "{words}");
 }
