@@ -9,13 +9,17 @@ use anyhow::{Context, Result, bail};
 
 use crate::{root, target};
 
+/// Microsoft's SDK for Python.
+const PYTHON_SDK: &str = "azure-mixedreality-remoterendering==1.0.0b3";
+
 /// Packages of the Python side: Microsoft's SDKs, what their newest base forgets to ask for, what their asynchronous
-/// halves need, and the fuzzer of our OpenAPI.
-const PYTHON_PACKAGES: [&str; 5] = [
-    "azure-mixedreality-remoterendering==1.0.0b3",
+/// halves and their tests need, and the fuzzer of our OpenAPI.
+const PYTHON_PACKAGES: [&str; 6] = [
+    PYTHON_SDK,
     "azure-mgmt-mixedreality==1.0.0",
     "six",
     "aiohttp",
+    "pytest-asyncio",
     "schemathesis==4.32.5",
 ];
 
@@ -152,7 +156,8 @@ pub(crate) fn python(packages: &[&str]) -> Result<PathBuf> {
     Ok(python)
 }
 
-/// A Python that can run `conformance/python`, with further versions of the SDK's base in folders beside it.
+/// A Python that can run `conformance/python`, with further versions of the SDK's base and the SDK's own tests in folders
+/// beside it.
 pub(crate) fn conformance_python() -> Result<PathBuf> {
     let python = python(&PYTHON_PACKAGES)?;
     for version in AZURE_CORES {
@@ -164,6 +169,21 @@ pub(crate) fn conformance_python() -> Result<PathBuf> {
                 .arg(&folder)
                 .arg(format!("azure-core=={version}")))?;
         }
+    }
+    let tests = target().join("sdk-tests");
+    if !tests.join("fetched.txt").exists() {
+        run(Command::new(&python)
+            .args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"])
+            .args(["--no-binary", ":all:", "--dest"])
+            .arg(&tests)
+            .arg(PYTHON_SDK))?;
+        for entry in std::fs::read_dir(&tests)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "gz") {
+                run(Command::new(&python).args(["-m", "tarfile", "-e"]).arg(&path).arg(&tests))?;
+            }
+        }
+        std::fs::write(tests.join("fetched.txt"), PYTHON_SDK)?;
     }
     Ok(python)
 }

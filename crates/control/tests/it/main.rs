@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 mod authentication;
+mod checklist;
 mod connection;
 mod cors;
 mod database;
@@ -16,6 +17,7 @@ mod oidc;
 mod operations;
 mod processes;
 mod rates;
+mod scripts;
 mod sessions;
 mod transport;
 mod world;

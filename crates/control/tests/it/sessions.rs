@@ -13,7 +13,7 @@ fn members(session: &Value, text: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn items_30_to_32_39_and_40_a_session_starts_and_is_ready() {
+async fn items_30_to_32_and_39_to_41_a_session_starts_and_is_ready() {
     let fleet = Fleet::default();
     fleet.behave(Manner::Slow);
     let world = World::with(fleet.clone(), |_| ()).await;

@@ -43,7 +43,7 @@ async fn tour(world: &World) -> Vec<(&'static str, crate::world::Answer)> {
 }
 
 #[tokio::test]
-async fn items_2_to_5_every_answer_has_its_headers() {
+async fn items_2_to_5_8_to_11_and_84_every_answer_has_its_form() {
     let world = World::new().await;
     let mut vectors = HashSet::new();
     for (name, answer) in tour(&world).await {
@@ -152,7 +152,7 @@ async fn item_1_both_roles_answer_over_https_with_http_1_1() {
 }
 
 #[tokio::test]
-async fn item_6_and_7_versions() {
+async fn items_6_and_7_versions() {
     let world = World::new().await;
     let account = &world.account;
     let settings = r#"{"maxLeaseTimeMinutes":5,"size":"Standard"}"#;
