@@ -142,5 +142,6 @@ fn torus(n_triangles: usize) -> Model {
         }],
         textures: vec![texture(0), texture(1)],
         images: vec![color, rough],
+        ..Model::default()
     }
 }

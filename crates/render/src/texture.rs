@@ -3,7 +3,7 @@
 
 use std::num::NonZeroUsize;
 
-use scene::{AlphaMode, Image, Material, Model, TextureUse, Wrap};
+use scene::{AlphaMode, Coating, Image, Material, Model, TextureUse, Wrap};
 
 use crate::clusters::{BuildError, index, within};
 use crate::color::linear_from_srgb;
@@ -35,9 +35,31 @@ pub(crate) struct ShadedMaterial {
     pub(crate) alpha_mode: AlphaMode,
     pub(crate) double_sided: bool,
     pub(crate) unlit: bool,
+    pub(crate) coating: Option<Box<ShadedCoating>>,
     /// By the first texture coordinates, the second or both.
     pub(crate) is_textured: bool,
     pub(crate) uses_uv1: bool,
+}
+
+/// A [`scene::Coating`] with everything resolved.
+#[derive(Debug, Clone)]
+pub(crate) struct ShadedCoating {
+    pub(crate) f0: f32,
+    pub(crate) specular: f32,
+    pub(crate) specular_texture: Option<Sampled>,
+    pub(crate) specular_color: [f32; 3],
+    pub(crate) specular_color_texture: Option<Sampled>,
+    pub(crate) clearcoat: f32,
+    pub(crate) clearcoat_texture: Option<Sampled>,
+    pub(crate) clearcoat_roughness: f32,
+    pub(crate) clearcoat_roughness_texture: Option<Sampled>,
+    pub(crate) sheen_color: [f32; 3],
+    pub(crate) sheen_color_texture: Option<Sampled>,
+    pub(crate) sheen_roughness: f32,
+    pub(crate) sheen_roughness_texture: Option<Sampled>,
+    pub(crate) transmission: f32,
+    pub(crate) transmission_texture: Option<Sampled>,
+    pub(crate) tint: [f32; 3],
 }
 
 /// A texture as a material samples it.
@@ -79,6 +101,15 @@ impl ShadedMaterial {
         place(&mut self.metallic_roughness_texture);
         place(&mut self.occlusion_texture);
         place(&mut self.emissive_texture);
+        if let Some(coating) = &mut self.coating {
+            place(&mut coating.specular_texture);
+            place(&mut coating.specular_color_texture);
+            place(&mut coating.clearcoat_texture);
+            place(&mut coating.clearcoat_roughness_texture);
+            place(&mut coating.sheen_color_texture);
+            place(&mut coating.sheen_roughness_texture);
+            place(&mut coating.transmission_texture);
+        }
         self.occlusion_is_red =
             self.occlusion_texture.is_some() && self.occlusion_texture == self.metallic_roughness_texture;
         self.is_textured = !before.is_empty();
@@ -159,8 +190,30 @@ impl Wanted<'_> {
             alpha_mode: m.alpha_mode,
             double_sided: m.double_sided,
             unlit: m.unlit,
+            coating: m.coating.as_deref().map(|coating| Box::new(self.coating(coating))),
             is_textured: false,
             uses_uv1: false,
+        }
+    }
+
+    fn coating(&mut self, c: &Coating) -> ShadedCoating {
+        ShadedCoating {
+            f0: c.f0,
+            specular: c.specular,
+            specular_texture: self.sampled(c.specular_texture, false),
+            specular_color: c.specular_color.to_array(),
+            specular_color_texture: self.sampled(c.specular_color_texture, true),
+            clearcoat: c.clearcoat,
+            clearcoat_texture: self.sampled(c.clearcoat_texture, false),
+            clearcoat_roughness: c.clearcoat_roughness,
+            clearcoat_roughness_texture: self.sampled(c.clearcoat_roughness_texture, false),
+            sheen_color: c.sheen_color.to_array(),
+            sheen_color_texture: self.sampled(c.sheen_color_texture, true),
+            sheen_roughness: c.sheen_roughness,
+            sheen_roughness_texture: self.sampled(c.sheen_roughness_texture, false),
+            transmission: c.transmission,
+            transmission_texture: self.sampled(c.transmission_texture, false),
+            tint: c.tint.to_array(),
         }
     }
 

@@ -1,6 +1,8 @@
 //! The rules of a [`Model`], so that nobody downstream has to check them again.
 
-use crate::{Material, Model, Primitive};
+use std::f32::consts::FRAC_PI_2;
+
+use crate::{LIGHTS_MAX, Light, LightKind, Material, Model, Primitive};
 
 /// A rule of [`Model`] that does not hold. Readers must not produce these: one is a bug of the reader, or bad input
 /// that it should have named in its own words.
@@ -35,8 +37,11 @@ pub enum Defect {
     /// An image has no texels or not the bytes for its size.
     #[error("image {0} has not the bytes of its size")]
     Image(usize),
-    /// NaN or infinity.
-    #[error("{what} {at} has numbers that are not finite")]
+    /// More than the renderers look at.
+    #[error("there are {0} lights; at most {LIGHTS_MAX} are possible")]
+    Lights(usize),
+    /// NaN, infinity, or a number out of its range.
+    #[error("{what} {at} has impossible numbers")]
     NotFinite {
         /// What.
         what: &'static str,
@@ -77,6 +82,13 @@ impl Model {
                 return Err(Defect::Image(at));
             }
         }
+        if self.lights.len() > LIGHTS_MAX {
+            return Err(Defect::Lights(self.lights.len()));
+        }
+        for (at, light) in self.lights.iter().enumerate() {
+            within("light", at, "node", light.node, self.nodes.len())?;
+            finite("light", at, is_possible(light))?;
+        }
         Ok(())
     }
 
@@ -110,16 +122,7 @@ impl Model {
     }
 
     fn check_material(&self, at: usize, material: &Material) -> Result<(), Defect> {
-        for texture in [
-            material.base_color_texture,
-            material.metallic_roughness_texture,
-            material.normal_texture,
-            material.occlusion_texture,
-            material.emissive_texture,
-        ]
-        .into_iter()
-        .flatten()
-        {
+        for texture in material.textures() {
             within("material", at, "texture", texture.texture, self.textures.len())?;
             within("material", at, "texture coordinate set", u32::from(texture.uv_set), 2)?;
             finite("material", at, texture.image_from_uv.is_finite())?;
@@ -132,8 +135,32 @@ impl Model {
             material.base_color.length_squared(),
             material.emissive.length_squared(),
         ];
-        finite("material", at, factors.iter().all(|x| x.is_finite()))
+        finite("material", at, factors.iter().all(|x| x.is_finite()))?;
+        let Some(coating) = &material.coating else { return Ok(()) };
+        let shares = [
+            coating.specular,
+            coating.clearcoat,
+            coating.clearcoat_roughness,
+            coating.sheen_roughness,
+            coating.transmission,
+        ];
+        let colors = [coating.specular_color, coating.sheen_color, coating.tint];
+        let possible = shares.iter().all(|x| (0.0..=1.0).contains(x))
+            && colors.iter().all(|c| c.is_finite() && c.min_element() >= 0.0)
+            && (0.0..=1.0).contains(&coating.f0);
+        finite("material", at, possible)
     }
+}
+
+/// Whether a light's numbers are within what their docs say.
+fn is_possible(light: &Light) -> bool {
+    let angles = match light.kind {
+        LightKind::Directional | LightKind::Point => true,
+        LightKind::Spot { inner_rad, outer_rad } => {
+            (0.0..outer_rad).contains(&inner_rad) && outer_rad <= FRAC_PI_2
+        }
+    };
+    light.color.is_finite() && light.color.min_element() >= 0.0 && light.range_m > 0.0 && angles
 }
 
 fn within(what: &'static str, at: usize, to: &'static str, index: u32, len: usize) -> Result<(), Defect> {

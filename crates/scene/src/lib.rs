@@ -13,5 +13,6 @@ pub use bounds::Aabb;
 pub use check::Defect;
 pub use glam as math;
 pub use model::{
-    AlphaMode, Image, Material, Mesh, Model, Node, Primitive, Sampler, Texture, TextureUse, Vertices, Wrap,
+    AlphaMode, Coating, Image, LIGHTS_MAX, Light, LightKind, Material, Mesh, Model, Node, Primitive, Sampler,
+    Texture, TextureUse, Vertices, Wrap,
 };

@@ -19,6 +19,40 @@ pub struct Model {
     pub textures: Vec<Texture>,
     /// Shared by textures; decoded.
     pub images: Vec<Arc<Image>>,
+    /// Beside the light of the surroundings. At most [`LIGHTS_MAX`].
+    pub lights: Vec<Light>,
+}
+
+/// Most lights of a model: each is looked at for each pixel.
+pub const LIGHTS_MAX: usize = 64;
+
+/// A light without shadows (KHR_lights_punctual). It shines along the -z axis of its node.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Light {
+    /// Index of the node that it hangs on. Only its place and direction matter, not its scale.
+    pub node: u32,
+    /// Linear RGB, not negative: lux for directional lights, else candela.
+    pub color: Vec3,
+    /// Metres in world space, more than 0, where it has faded to nothing; may be infinite. Not for directional lights.
+    pub range_m: f32,
+    /// How it spreads.
+    pub kind: LightKind,
+}
+
+/// How a light spreads.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum LightKind {
+    /// Everywhere in one direction and as strong.
+    Directional,
+    /// From a point in all directions.
+    Point,
+    /// From a point in a cone, strongest inside `inner_rad` and nothing outside `outer_rad`.
+    Spot {
+        /// Angle from the axis, 0 to below `outer_rad`.
+        inner_rad: f32,
+        /// Angle from the axis, at most pi / 2.
+        outer_rad: f32,
+    },
 }
 
 /// A place in the hierarchy.
@@ -104,6 +138,126 @@ pub struct Material {
     pub double_sided: bool,
     /// Base colour as it is, without light (KHR_materials_unlit).
     pub unlit: bool,
+    /// What few materials have.
+    pub coating: Option<Box<Coating>>,
+}
+
+impl Material {
+    /// The textures that it uses.
+    pub fn textures(&self) -> impl Iterator<Item = TextureUse> {
+        let coating = self.coating.as_deref().map(Coating::textures);
+        [
+            self.base_color_texture,
+            self.metallic_roughness_texture,
+            self.normal_texture,
+            self.occlusion_texture,
+            self.emissive_texture,
+        ]
+        .into_iter()
+        .chain(coating.into_iter().flatten())
+        .flatten()
+    }
+
+    /// All places for textures.
+    pub fn textures_mut(&mut self) -> impl Iterator<Item = &mut Option<TextureUse>> {
+        let coating = self.coating.as_deref_mut().map(Coating::textures_mut);
+        [
+            &mut self.base_color_texture,
+            &mut self.metallic_roughness_texture,
+            &mut self.normal_texture,
+            &mut self.occlusion_texture,
+            &mut self.emissive_texture,
+        ]
+        .into_iter()
+        .chain(coating.into_iter().flatten())
+    }
+}
+
+/// What extensions of glTF add to a surface: KHR_materials_ior, _specular, _clearcoat, _sheen, _transmission, _volume.
+#[derive(Debug, Clone)]
+pub struct Coating {
+    /// Reflectance of the dielectric head-on, 0 to 1: from its index of refraction.
+    pub f0: f32,
+    /// Strength of the dielectric's reflection, 0 to 1.
+    pub specular: f32,
+    /// Alpha multiplies `specular`.
+    pub specular_texture: Option<TextureUse>,
+    /// Linear RGB that multiplies `f0`; may exceed 1.
+    pub specular_color: Vec3,
+    /// sRGB; multiplies `specular_color`.
+    pub specular_color_texture: Option<TextureUse>,
+    /// A layer of clear lacquer, 0 to 1.
+    pub clearcoat: f32,
+    /// Red multiplies `clearcoat`.
+    pub clearcoat_texture: Option<TextureUse>,
+    /// Perceptual, 0 to 1.
+    pub clearcoat_roughness: f32,
+    /// Green multiplies `clearcoat_roughness`.
+    pub clearcoat_roughness_texture: Option<TextureUse>,
+    /// The fuzz of cloth: linear RGB.
+    pub sheen_color: Vec3,
+    /// sRGB; multiplies `sheen_color`.
+    pub sheen_color_texture: Option<TextureUse>,
+    /// Perceptual, 0 to 1.
+    pub sheen_roughness: f32,
+    /// Alpha multiplies `sheen_roughness`.
+    pub sheen_roughness_texture: Option<TextureUse>,
+    /// How much light that is not reflected goes through, 0 to 1; effective with [`AlphaMode::Blend`].
+    pub transmission: f32,
+    /// Red multiplies `transmission`.
+    pub transmission_texture: Option<TextureUse>,
+    /// Linear RGB: what the inside leaves of the light that goes through.
+    pub tint: Vec3,
+}
+
+impl Default for Coating {
+    /// Changes nothing.
+    fn default() -> Self {
+        Self {
+            f0: 0.04,
+            specular: 1.0,
+            specular_texture: None,
+            specular_color: Vec3::ONE,
+            specular_color_texture: None,
+            clearcoat: 0.0,
+            clearcoat_texture: None,
+            clearcoat_roughness: 0.0,
+            clearcoat_roughness_texture: None,
+            sheen_color: Vec3::ZERO,
+            sheen_color_texture: None,
+            sheen_roughness: 0.0,
+            sheen_roughness_texture: None,
+            transmission: 0.0,
+            transmission_texture: None,
+            tint: Vec3::ONE,
+        }
+    }
+}
+
+impl Coating {
+    fn textures(&self) -> [Option<TextureUse>; 7] {
+        [
+            self.specular_texture,
+            self.specular_color_texture,
+            self.clearcoat_texture,
+            self.clearcoat_roughness_texture,
+            self.sheen_color_texture,
+            self.sheen_roughness_texture,
+            self.transmission_texture,
+        ]
+    }
+
+    fn textures_mut(&mut self) -> [&mut Option<TextureUse>; 7] {
+        [
+            &mut self.specular_texture,
+            &mut self.specular_color_texture,
+            &mut self.clearcoat_texture,
+            &mut self.clearcoat_roughness_texture,
+            &mut self.sheen_color_texture,
+            &mut self.sheen_roughness_texture,
+            &mut self.transmission_texture,
+        ]
+    }
 }
 
 impl Default for Material {
@@ -125,6 +279,7 @@ impl Default for Material {
             alpha_mode: AlphaMode::Opaque,
             double_sided: false,
             unlit: false,
+            coating: None,
         }
     }
 }

@@ -55,7 +55,38 @@ pub(super) struct Ignored {}
 #[derive(Deserialize, Default)]
 pub(super) struct RootExtensions {
     #[serde(rename = "KHR_lights_punctual")]
-    pub(super) lights: Option<Ignored>,
+    pub(super) lights: Option<Lights>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Lights {
+    #[serde(default)]
+    pub(super) lights: Vec<Light>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Light {
+    #[serde(rename = "type")]
+    pub(super) kind: LightKind,
+    pub(super) color: Option<[f32; 3]>,
+    pub(super) intensity: Option<f32>,
+    pub(super) range: Option<f32>,
+    pub(super) spot: Option<Spot>,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum LightKind {
+    Directional,
+    Point,
+    Spot,
+}
+
+#[derive(Deserialize, Clone, Copy, Default)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Spot {
+    pub(super) inner_cone_angle: Option<f32>,
+    pub(super) outer_cone_angle: Option<f32>,
 }
 
 #[derive(Deserialize)]
@@ -94,6 +125,13 @@ pub(super) struct Node {
 pub(super) struct NodeExtensions {
     #[serde(rename = "EXT_mesh_gpu_instancing")]
     pub(super) instancing: Option<Instancing>,
+    #[serde(rename = "KHR_lights_punctual")]
+    pub(super) light: Option<NodeLight>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct NodeLight {
+    pub(super) light: u32,
 }
 
 #[derive(Deserialize)]
@@ -356,6 +394,65 @@ pub(super) struct MaterialExtensions {
     pub(super) emissive_strength: Option<EmissiveStrength>,
     #[serde(rename = "KHR_materials_pbrSpecularGlossiness")]
     pub(super) specular_glossiness: Option<Box<SpecularGlossiness>>,
+    #[serde(rename = "KHR_materials_ior")]
+    pub(super) ior: Option<Ior>,
+    #[serde(rename = "KHR_materials_specular")]
+    pub(super) specular: Option<Box<Specular>>,
+    #[serde(rename = "KHR_materials_clearcoat")]
+    pub(super) clearcoat: Option<Box<Clearcoat>>,
+    #[serde(rename = "KHR_materials_sheen")]
+    pub(super) sheen: Option<Box<Sheen>>,
+    #[serde(rename = "KHR_materials_transmission")]
+    pub(super) transmission: Option<Box<Transmission>>,
+    #[serde(rename = "KHR_materials_volume")]
+    pub(super) volume: Option<Volume>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Ior {
+    pub(super) ior: Option<f32>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Specular {
+    pub(super) specular_factor: Option<f32>,
+    pub(super) specular_texture: Option<TextureInfo>,
+    pub(super) specular_color_factor: Option<[f32; 3]>,
+    pub(super) specular_color_texture: Option<TextureInfo>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Clearcoat {
+    pub(super) clearcoat_factor: Option<f32>,
+    pub(super) clearcoat_texture: Option<TextureInfo>,
+    pub(super) clearcoat_roughness_factor: Option<f32>,
+    pub(super) clearcoat_roughness_texture: Option<TextureInfo>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Sheen {
+    pub(super) sheen_color_factor: Option<[f32; 3]>,
+    pub(super) sheen_color_texture: Option<TextureInfo>,
+    pub(super) sheen_roughness_factor: Option<f32>,
+    pub(super) sheen_roughness_texture: Option<TextureInfo>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Transmission {
+    pub(super) transmission_factor: Option<f32>,
+    pub(super) transmission_texture: Option<TextureInfo>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Volume {
+    pub(super) thickness_factor: Option<f32>,
+    pub(super) attenuation_distance: Option<f32>,
+    pub(super) attenuation_color: Option<[f32; 3]>,
 }
 
 #[derive(Deserialize)]

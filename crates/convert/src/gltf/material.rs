@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use scene::{
-    AlphaMode, Material, Model, Sampler, Texture, TextureUse, Wrap,
+    AlphaMode, Coating, Material, Model, Sampler, Texture, TextureUse, Wrap,
     math::{Affine2, Mat2, Vec2, Vec3, Vec4},
 };
 
@@ -110,6 +110,9 @@ impl<'a> Materials<'a> {
         };
         out.double_sided = material.double_sided;
         out.unlit = material.extensions.unlit.is_some();
+        if !out.unlit {
+            self.coating(&material.extensions, &mut out, has_uv, &at, warnings)?;
+        }
 
         // Out of their ranges factors are mended without a word: the picture says it.
         out.base_color = Vec4::from_array(out.base_color.to_array().map(|x| bounded(x, 1.0)));
@@ -155,6 +158,77 @@ impl<'a> Materials<'a> {
             out.metallic = share;
             out.base_color = diffuse.truncate().lerp(specular, share).extend(diffuse.w);
         }
+        Ok(())
+    }
+
+    /// What extensions add to the surface.
+    fn coating(
+        &mut self,
+        from: &json::MaterialExtensions,
+        out: &mut Material,
+        has_uv: [bool; 2],
+        at: &str,
+        warnings: &mut Warnings,
+    ) -> Result<(), Fault> {
+        let mut coating = Coating::default();
+        let mut texture = |info: Option<&json::TextureInfo>, extension: &str, name: &str| {
+            self.texture(info, has_uv, &format!("{at}.extensions.{extension}"), name, warnings)
+        };
+        if let Some(ior) = from.ior.as_ref().and_then(|ior| ior.ior) {
+            // 0 is by specification a mirror, for converted materials.
+            let ratio = if ior == 0.0 { 1.0 } else { (ior - 1.0) / (ior + 1.0) };
+            coating.f0 = bounded(ratio * ratio, 1.0);
+        }
+        if let Some(specular) = &from.specular {
+            let name = "KHR_materials_specular";
+            coating.specular = bounded(specular.specular_factor.unwrap_or(1.0), 1.0);
+            coating.specular_texture = texture(specular.specular_texture.as_ref(), name, "specularTexture")?;
+            coating.specular_color = bounded3(specular.specular_color_factor.unwrap_or([1.0; 3]), 1e3);
+            let info = specular.specular_color_texture.as_ref();
+            coating.specular_color_texture = texture(info, name, "specularColorTexture")?;
+        }
+        if let Some(clearcoat) = &from.clearcoat {
+            let name = "KHR_materials_clearcoat";
+            coating.clearcoat = bounded(clearcoat.clearcoat_factor.unwrap_or(0.0), 1.0);
+            coating.clearcoat_texture =
+                texture(clearcoat.clearcoat_texture.as_ref(), name, "clearcoatTexture")?;
+            coating.clearcoat_roughness = bounded(clearcoat.clearcoat_roughness_factor.unwrap_or(0.0), 1.0);
+            let info = clearcoat.clearcoat_roughness_texture.as_ref();
+            coating.clearcoat_roughness_texture = texture(info, name, "clearcoatRoughnessTexture")?;
+        }
+        if let Some(sheen) = &from.sheen {
+            let name = "KHR_materials_sheen";
+            coating.sheen_color = bounded3(sheen.sheen_color_factor.unwrap_or([0.0; 3]), 1.0);
+            let info = sheen.sheen_color_texture.as_ref();
+            coating.sheen_color_texture = texture(info, name, "sheenColorTexture")?;
+            coating.sheen_roughness = bounded(sheen.sheen_roughness_factor.unwrap_or(0.0), 1.0);
+            let info = sheen.sheen_roughness_texture.as_ref();
+            coating.sheen_roughness_texture = texture(info, name, "sheenRoughnessTexture")?;
+        }
+        if let Some(transmission) = &from.transmission {
+            let name = "KHR_materials_transmission";
+            coating.transmission = bounded(transmission.transmission_factor.unwrap_or(0.0), 1.0);
+            let info = transmission.transmission_texture.as_ref();
+            coating.transmission_texture = texture(info, name, "transmissionTexture")?;
+            if let Some(volume) = &from.volume {
+                coating.tint = tint(volume);
+            }
+            if coating.transmission > 0.0 && out.alpha_mode == AlphaMode::Opaque {
+                // Opaque materials ignore alpha.
+                out.alpha_mode = AlphaMode::Blend;
+                out.base_color.w = 1.0;
+            }
+        }
+        let Coating { f0, specular, specular_color, clearcoat, sheen_color, transmission, .. } = coating;
+        let changes = (f0 - 0.04).abs() > 1e-6
+            || specular != 1.0
+            || coating.specular_texture.is_some()
+            || specular_color != Vec3::ONE
+            || coating.specular_color_texture.is_some()
+            || clearcoat > 0.0
+            || sheen_color != Vec3::ZERO
+            || transmission > 0.0;
+        out.coating = changes.then(|| Box::new(coating));
         Ok(())
     }
 
@@ -230,6 +304,22 @@ fn bounded(x: f32, max: f32) -> f32 {
     if x.is_nan() { 0.0 } else { x.clamp(0.0, max) }
 }
 
+fn bounded3(color: [f32; 3], max: f32) -> Vec3 {
+    Vec3::from_array(color.map(|x| bounded(x, max)))
+}
+
+/// What is left of the light after the thickness that the file states (KHR_materials_volume, Beer's law).
+fn tint(volume: &json::Volume) -> Vec3 {
+    let thickness = volume.thickness_factor.unwrap_or(0.0).max(0.0);
+    let distance = volume.attenuation_distance.unwrap_or(f32::INFINITY);
+    let exponent = thickness / distance;
+    if !(exponent > 0.0 && exponent.is_finite()) {
+        return Vec3::ONE;
+    }
+    let color = bounded3(volume.attenuation_color.unwrap_or([1.0; 3]), 1.0);
+    Vec3::from_array(color.to_array().map(|x| x.powf(exponent)))
+}
+
 fn convert_sampler(sampler: &json::Sampler) -> Sampler {
     let wrap = |mode: Option<u32>| match mode {
         Some(33071) => Wrap::Clamp,
@@ -265,13 +355,7 @@ pub(super) fn resolve_images(model: &mut Model, image_from_source: &[Option<u32>
     }
     model.textures = kept;
     for material in &mut model.materials {
-        for used in [
-            &mut material.base_color_texture,
-            &mut material.metallic_roughness_texture,
-            &mut material.normal_texture,
-            &mut material.occlusion_texture,
-            &mut material.emissive_texture,
-        ] {
+        for used in material.textures_mut() {
             *used = used
                 .and_then(|u| new_from_old[u.texture as usize].map(|texture| TextureUse { texture, ..u }));
         }

@@ -5,6 +5,7 @@ mod container;
 mod files;
 mod image;
 mod json;
+mod light;
 mod material;
 mod mesh;
 mod nodes;
@@ -21,23 +22,23 @@ const SUPPORTED: &[&str] = &[
     "EXT_mesh_gpu_instancing",
     "EXT_meshopt_compression",
     "EXT_texture_webp",
-    "KHR_materials_emissive_strength",
-    "KHR_materials_pbrSpecularGlossiness",
-    "KHR_materials_unlit",
-    "KHR_mesh_quantization",
-    "KHR_texture_transform",
-    // Without effect on what is shown, or shown a little plainer.
     "KHR_lights_punctual",
-    "KHR_materials_anisotropy",
     "KHR_materials_clearcoat",
-    "KHR_materials_dispersion",
+    "KHR_materials_emissive_strength",
     "KHR_materials_ior",
-    "KHR_materials_iridescence",
+    "KHR_materials_pbrSpecularGlossiness",
     "KHR_materials_sheen",
     "KHR_materials_specular",
     "KHR_materials_transmission",
-    "KHR_materials_variants",
+    "KHR_materials_unlit",
     "KHR_materials_volume",
+    "KHR_mesh_quantization",
+    "KHR_texture_transform",
+    // Without effect on what is shown, or shown a little plainer.
+    "KHR_materials_anisotropy",
+    "KHR_materials_dispersion",
+    "KHR_materials_iridescence",
+    "KHR_materials_variants",
     "KHR_xmp_json_ld",
 ];
 
@@ -79,9 +80,6 @@ fn assemble(
     container::survey(json, limits)?;
     let json = parse(json)?;
     refuse_foreign(&json.asset, &json.extensions_required)?;
-    if json.extensions.lights.is_some() {
-        warnings.say("The lights of the file (KHR_lights_punctual) are not used.");
-    }
     if !json.animations.is_empty() {
         warnings.say("Animations are not played.");
     }
@@ -99,8 +97,14 @@ fn assemble(
         image::decode_all(&json, &data, &looks.images, &mut files, limits, &mut warnings);
     progress(0.95);
 
-    let mut model =
-        Model { nodes: tree.nodes, meshes, materials: looks.materials, textures: looks.textures, images };
+    let mut model = Model {
+        nodes: tree.nodes,
+        meshes,
+        materials: looks.materials,
+        textures: looks.textures,
+        images,
+        lights: tree.lights,
+    };
     material::resolve_images(&mut model, &image_from);
     hide_far_nodes(&mut model, &mut warnings);
     if model.triangles() == 0 {

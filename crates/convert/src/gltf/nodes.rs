@@ -1,11 +1,11 @@
 //! The scene's tree, flattened with parents before children, instances unfolded.
 
 use scene::{
-    Node,
+    Light, Node,
     math::{Affine3A, Mat4, Quat, Vec3, Vec4},
 };
 
-use super::{accessor::Data, json};
+use super::{accessor::Data, json, light};
 use crate::{Fault, Limits, error::within, warnings::Warnings};
 
 /// Nodes of the scene that is shown.
@@ -16,6 +16,7 @@ pub(super) struct Tree {
     pub(super) meshes: Vec<u32>,
     /// By entry of `meshes`: how many nodes show it.
     pub(super) n_uses: Vec<u64>,
+    pub(super) lights: Vec<Light>,
 }
 
 impl Tree {
@@ -48,7 +49,7 @@ pub(super) fn flatten(
     check_skins(json, warnings)?;
     let roots = roots(json, &parents, warnings)?;
 
-    let mut tree = Tree { nodes: Vec::new(), meshes: Vec::new(), n_uses: Vec::new() };
+    let mut tree = Tree { nodes: Vec::new(), meshes: Vec::new(), n_uses: Vec::new(), lights: Vec::new() };
     let mut mesh_map: Vec<Option<u32>> = vec![None; json.meshes.len()];
     let mut visited = vec![false; json.nodes.len()];
     // Node of the file, its parent in the tree, its depth.
@@ -85,6 +86,9 @@ pub(super) fn flatten(
             },
             limits,
         )?;
+        if let Some(light) = &node.extensions.light {
+            tree.lights.extend(light::convert(json, light.light, own, i, warnings)?);
+        }
         if let (Some(instancing), Some(_)) = (instancing, mesh) {
             for parent_from_node in instances(&instancing.attributes, data, i, limits, warnings)? {
                 let instance = Node { name: String::new(), parent: Some(own), parent_from_node, mesh };
@@ -96,6 +100,7 @@ pub(super) fn flatten(
     if !visited.iter().all(|v| *v) && has_cycle(&parents) {
         warnings.say("Nodes outside the scene form a cycle; they are not shown.");
     }
+    light::limit(&mut tree.lights, warnings);
     Ok(tree)
 }
 

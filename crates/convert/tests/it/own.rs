@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use convert::{Fault, Limits, Loaded, ReadError};
 use scene::{
-    AlphaMode, Model,
+    AlphaMode, LightKind, Model,
     math::{Vec2, Vec3, Vec4},
 };
 use serde_json::{Value, json};
@@ -193,6 +193,71 @@ fn materials_keep_their_factors() {
     assert_eq!(material.emissive, Vec3::new(4.0, 2.0, 0.0));
     assert_eq!(material.alpha_mode, AlphaMode::Mask { cutoff: 0.25 });
     assert!(material.double_sided && material.unlit);
+}
+
+#[test]
+fn lights_hang_on_their_nodes_and_are_mended() {
+    let mut json = triangle(&[]);
+    json["extensions"] = json!({ "KHR_lights_punctual": { "lights": [
+        { "type": "directional", "color": [1.0, 0.5, 0.0], "intensity": 3.0 },
+        { "type": "spot", "intensity": 10.0, "range": 4.0, "spot": { "innerConeAngle": 0.1, "outerConeAngle": 0.4 } },
+        { "type": "spot", "spot": { "innerConeAngle": 0.9, "outerConeAngle": 0.4 } },
+        { "type": "point", "intensity": 0.0 },
+        { "type": "point", "range": -1.0 },
+    ] } });
+    let on = |light: u32| json!({ "extensions": { "KHR_lights_punctual": { "light": light } } });
+    json["nodes"] = json!([{ "mesh": 0, "children": [1, 2, 3, 4, 5] }, on(0), on(1), on(2), on(3), on(4)]);
+    json["scenes"] = json!([{ "nodes": [0] }]);
+    let Loaded { model: lit, warnings } = read(&json).unwrap();
+    let spot = |inner_rad, outer_rad| LightKind::Spot { inner_rad, outer_rad };
+    let node = |n: usize| lit.lights[n].node;
+    assert_eq!(lit.lights.len(), 4, "one is dark");
+    assert_eq!(lit.lights[0].color, Vec3::new(3.0, 1.5, 0.0));
+    assert_eq!((lit.lights[0].kind, node(0), node(3)), (LightKind::Directional, 1, 5));
+    assert_eq!((lit.lights[1].kind, lit.lights[1].range_m), (spot(0.1, 0.4), 4.0));
+    assert!(matches!(lit.lights[2].kind, LightKind::Spot { inner_rad, outer_rad: 0.4 } if inner_rad < 0.4));
+    assert_eq!((lit.lights[3].kind, lit.lights[3].range_m), (LightKind::Point, f32::INFINITY));
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+
+    // A thousand lamps: the brightest shine.
+    let lamp = |n: u32| json!({ "type": "point", "intensity": n });
+    json["extensions"]["KHR_lights_punctual"]["lights"] = (0..1000).map(lamp).collect();
+    json["nodes"] = (0..1000).map(on).collect();
+    json["scenes"] = json!([{ "nodes": (0..1000).collect::<Vec<u32>>() }]);
+    let lights = read(&json).unwrap().model.lights;
+    assert_eq!((lights.len(), lights[0].color.x, lights[63].color.x), (64, 936.0, 999.0));
+
+    json["nodes"][7] = on(1000);
+    let error = read(&json).unwrap_err().to_string();
+    assert!(error.contains("nodes[7]") && error.contains("1000"), "{error}");
+}
+
+#[test]
+fn coatings_come_from_their_extensions() {
+    let mut json = triangle(&[]);
+    json["materials"] = json!([{ "extensions": {
+        "KHR_materials_ior": { "ior": 2.0 },
+        "KHR_materials_specular": { "specularFactor": 0.5, "specularColorFactor": [1.0, 2.0, 0.0] },
+        "KHR_materials_clearcoat": { "clearcoatFactor": 0.7, "clearcoatRoughnessFactor": 9.0 },
+        "KHR_materials_sheen": { "sheenColorFactor": [0.1, 0.2, 0.3], "sheenRoughnessFactor": 0.4 },
+        "KHR_materials_transmission": { "transmissionFactor": 0.9 },
+        "KHR_materials_volume": { "thicknessFactor": 2.0, "attenuationDistance": 1.0, "attenuationColor": [0.5, 1.0, 0.0] },
+    } }]);
+    json["meshes"][0]["primitives"][0]["material"] = json!(0);
+    let loaded = model(&json);
+    let material = &loaded.materials[0];
+    let coating = material.coating.as_deref().unwrap();
+    assert!((coating.f0 - 1.0 / 9.0).abs() < 1e-6);
+    assert_eq!((coating.specular, coating.specular_color), (0.5, Vec3::new(1.0, 2.0, 0.0)));
+    assert_eq!((coating.clearcoat, coating.clearcoat_roughness), (0.7, 1.0));
+    assert_eq!((coating.sheen_color, coating.sheen_roughness), (Vec3::new(0.1, 0.2, 0.3), 0.4));
+    assert_eq!((coating.transmission, coating.tint), (0.9, Vec3::new(0.25, 1.0, 0.0)));
+    assert_eq!(material.alpha_mode, AlphaMode::Blend);
+
+    // Extensions that change nothing leave no trace.
+    json["materials"] =
+        json!([{ "extensions": { "KHR_materials_ior": { "ior": 1.5 }, "KHR_materials_volume": {} } }]);
+    assert!(model(&json).materials[0].coating.is_none());
 }
 
 /// A 1x1 PNG in a data URI.

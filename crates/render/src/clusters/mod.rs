@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use scene::math::{DAffine3, DMat3, DVec3, Vec3};
-use scene::{Aabb, Model, Primitive};
+use scene::{Aabb, Light, LightKind, Model, Primitive};
 
 use crate::parallel::each_in_order;
 use crate::texture::{MaterialSet, MipTexture, ShadedMaterial};
@@ -61,6 +61,7 @@ pub struct RenderScene {
     pub(crate) clusters: Clusters,
     pub(crate) materials: Vec<ShadedMaterial>,
     pub(crate) textures: Vec<MipTexture>,
+    pub(crate) lights: Vec<Lamp>,
     pub(crate) bounds: Option<Aabb>,
 }
 
@@ -179,6 +180,47 @@ pub(crate) struct Instance {
     pub(crate) mirrored: bool,
 }
 
+/// A [`scene::Light`] in the world.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lamp {
+    /// `None`: infinitely far away.
+    pub(crate) position: Option<DVec3>,
+    /// Unit vector along which it shines.
+    pub(crate) direction: Vec3,
+    /// Linear RGB: lux, or candela if it has a position.
+    pub(crate) color: [f32; 3],
+    /// 1 / metres; 0 if it never ends.
+    pub(crate) inverse_range: f32,
+    /// Share of light at an angle: `clamp(cos(angle) * scale + offset)` squared.
+    pub(crate) cone_scale: f32,
+    pub(crate) cone_offset: f32,
+}
+
+impl Lamp {
+    /// `None` if its node's transform has no direction.
+    fn of(light: &Light, world_from_node: &DAffine3) -> Option<Self> {
+        let direction = (world_from_node.matrix3 * DVec3::NEG_Z).try_normalize()?.as_vec3();
+        let position = world_from_node.translation;
+        let (position, [cone_scale, cone_offset]) = match light.kind {
+            LightKind::Directional => (None, [0.0, 1.0]),
+            LightKind::Point => (Some(position), [0.0, 1.0]),
+            LightKind::Spot { inner_rad, outer_rad } => {
+                let scale = 1.0 / (inner_rad.cos() - outer_rad.cos()).max(0.001);
+                (Some(position), [scale, -outer_rad.cos() * scale])
+            }
+        };
+        let inverse_range = 1.0 / light.range_m;
+        (direction.is_finite() && position.is_none_or(DVec3::is_finite)).then(|| Self {
+            position,
+            direction,
+            color: light.color.to_array(),
+            inverse_range,
+            cone_scale,
+            cone_offset,
+        })
+    }
+}
+
 impl RenderScene {
     /// Builds from `model` on all processors; `progress` hears 0 to 1. Nodes whose transform flattens everything are
     /// left out.
@@ -225,6 +267,7 @@ impl RenderScene {
             clusters: Clusters::default(),
             materials: Vec::new(),
             textures: Vec::new(),
+            lights: Vec::new(),
             bounds: None,
         };
         // Geometry indices by mesh.
@@ -292,6 +335,8 @@ impl RenderScene {
 
     fn place(&mut self, model: &Model, geometries_of_mesh: &[Vec<u32>]) {
         let world = world_from_node(model);
+        self.lights =
+            model.lights.iter().filter_map(|light| Lamp::of(light, &world[light.node as usize])).collect();
         for (node, world_from_mesh) in world.into_iter().enumerate() {
             let Some(mesh) = model.nodes[node].mesh else { continue };
             let mesh_from_world = world_from_mesh.inverse();

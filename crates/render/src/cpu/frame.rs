@@ -9,7 +9,7 @@ use std::ops::Range;
 use scene::math::{DVec3, DVec4, Vec3, Vec4};
 
 use super::pool::Pool;
-use crate::clusters::{Cluster, Geometry, Instance, RenderScene, as_range, index, narrow};
+use crate::clusters::{Cluster, Geometry, Instance, Lamp, RenderScene, as_range, index, narrow};
 use crate::light::Environment;
 use crate::simd::Level;
 use crate::view::Camera;
@@ -46,6 +46,16 @@ pub(super) struct Frame<'a> {
     pub(super) placed: Vec<Placed>,
     pub(super) visible: Vec<Visible>,
     pub(super) bands: Bands,
+    /// As many as the scene has.
+    pub(super) lights: Vec<Shining>,
+}
+
+/// A light as the camera sees it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shining {
+    pub(super) lamp: Lamp,
+    /// Where it is, from the eye, world axes; not for those without position.
+    pub(super) from_eye: Vec3,
 }
 
 /// Rows of each band, and which visible clusters touch it.
@@ -96,6 +106,8 @@ pub(super) struct Placed {
     /// Columns of the matrices that take normals (up to a factor) and tangents to world space.
     pub(super) world_from_normal: [Vec3; 3],
     pub(super) world_from_tangent: [Vec3; 3],
+    /// Metres in the world of what `world_from_tangent` gives for a mesh unit.
+    pub(super) scale: f32,
 }
 
 impl Placed {
@@ -129,6 +141,7 @@ impl Placed {
                 narrow3(tangents.y_axis),
                 narrow3(tangents.z_axis),
             ],
+            scale: instance.scale,
         }
     }
 }
@@ -251,6 +264,12 @@ impl<'a> Frame<'a> {
         let mut bands = std::mem::take(&mut buffers.bands);
         (bands.rows, bands.n) = (rows, camera.height.div_ceil(rows));
         let (near, far) = depth_range(scene, &camera);
+        let mut lights = std::mem::take(&mut buffers.lights);
+        lights.clear();
+        lights.extend(scene.lights.iter().map(|lamp| Shining {
+            lamp: *lamp,
+            from_eye: lamp.position.map_or(Vec3::ZERO, |at| narrow3(at - camera.eye)),
+        }));
         let mut frame = Self {
             scene,
             // Made with the renderer.
@@ -265,6 +284,7 @@ impl<'a> Frame<'a> {
             placed: std::mem::take(&mut buffers.placed),
             visible: std::mem::take(&mut buffers.visible),
             bands,
+            lights,
         };
         frame.cull(detail, pool);
         frame.bin();
@@ -276,6 +296,7 @@ impl<'a> Frame<'a> {
         buffers.placed = self.placed;
         buffers.visible = self.visible;
         buffers.bands = self.bands;
+        buffers.lights = self.lights;
     }
 
     fn cull(&mut self, detail: Detail, pool: &mut Pool) {
@@ -414,6 +435,7 @@ pub(super) struct FrameBuffers {
     placed: Vec<Placed>,
     visible: Vec<Visible>,
     bands: Bands,
+    lights: Vec<Shining>,
 }
 
 /// An even number, whatever the threads.

@@ -7,7 +7,9 @@
 
 mod background;
 mod band;
+mod coating;
 mod frame;
+mod lamps;
 mod pick;
 mod pool;
 mod raster;

@@ -7,10 +7,17 @@
 //! - specular: split sum with the fit of Karis ("Physically Based Shading on Mobile", 2014), and the energy that bounces
 //!   more than once (Fdez-Agüera, "A Multiple-Scattering Microfacet Model for Real-Time Image-based Lighting", JCGT 8(1),
 //!   2019, by its single-colour approximation).
+//!
+//! Lamps ([`super::lamps`]) and what few materials have ([`super::coating`]) are added where there are any.
 
+use std::f32::consts::FRAC_1_PI;
+
+use scene::AlphaMode;
 use scene::math::Vec3;
 
+use super::coating::{Coat, sheen_albedo};
 use super::frame::{Frame, Id, NOTHING, Placed};
+use super::lamps::{Answer, Arriving, Gloss};
 use super::sample::{Coordinates, Place, fetch, locate};
 use crate::clusters::Vertex;
 use crate::color::tone_mapped;
@@ -22,6 +29,8 @@ use crate::texture::{Sampled, ShadedMaterial};
 const F0: f32 = 0.04;
 /// Below this roughness highlights would alias; the first levels of the reflections are finer than pixels.
 const ROUGHNESS_MIN: f32 = 0.03;
+/// The clearest glass, so that what it reflects can be divided by alpha.
+const ALPHA_MIN: f32 = 0.05;
 
 vectorized! {
     /// Displayable linear light and alpha of eight ids at pixel positions `x`, `y`, where (0, 0) is the centre
@@ -47,14 +56,14 @@ vectorized! {
 }
 
 /// Three components, eight of each.
-type V3<S> = [<S as Isa>::F; 3];
+pub(super) type V3<S> = [<S as Isa>::F; 3];
 
 #[inline(always)]
-fn splat3<S: Isa>(v: Vec3) -> V3<S> {
+pub(super) fn splat3<S: Isa>(v: Vec3) -> V3<S> {
     [S::F::splat(v.x), S::F::splat(v.y), S::F::splat(v.z)]
 }
 #[inline(always)]
-fn dot<S: Isa>(a: V3<S>, b: V3<S>) -> S::F {
+pub(super) fn dot<S: Isa>(a: V3<S>, b: V3<S>) -> S::F {
     a[0].mul_add(b[0], a[1].mul_add(b[1], a[2] * b[2]))
 }
 #[inline(always)]
@@ -62,11 +71,11 @@ fn cross<S: Isa>(a: V3<S>, b: V3<S>) -> V3<S> {
     [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
 }
 #[inline(always)]
-fn sub<S: Isa>(a: V3<S>, b: V3<S>) -> V3<S> {
+pub(super) fn sub<S: Isa>(a: V3<S>, b: V3<S>) -> V3<S> {
     [a[0] - b[0], a[1] - b[1], a[2] - b[2]]
 }
 #[inline(always)]
-fn scaled<S: Isa>(a: V3<S>, t: S::F) -> V3<S> {
+pub(super) fn scaled<S: Isa>(a: V3<S>, t: S::F) -> V3<S> {
     [a[0] * t, a[1] * t, a[2] * t]
 }
 /// `a + b * t`.
@@ -75,7 +84,7 @@ fn along<S: Isa>(a: V3<S>, b: V3<S>, t: S::F) -> V3<S> {
     [b[0].mul_add(t, a[0]), b[1].mul_add(t, a[1]), b[2].mul_add(t, a[2])]
 }
 #[inline(always)]
-fn normalized<S: Isa>(a: V3<S>) -> V3<S> {
+pub(super) fn normalized<S: Isa>(a: V3<S>) -> V3<S> {
     let length = dot::<S>(a, a).max(S::F::splat(1e-30)).sqrt();
     scaled::<S>(a, S::F::splat(1.0) / length)
 }
@@ -245,6 +254,16 @@ impl<S: Isa> Surface<S> {
             d1.mul_add(self.weights_right[0], d2 * self.weights_right[1]).store(&mut out.slopes[n]);
             d1.mul_add(self.weights_down[0], d2 * self.weights_down[1]).store(&mut out.slopes[2 + n]);
         }
+    }
+
+    /// The points, from the eye, world axes and metres.
+    #[inline(always)]
+    fn offsets_from_eye(&self, group: &Group<'_>) -> V3<S> {
+        let f = &self.fields;
+        let position = |corner: usize| std::array::from_fn(|axis| f[corner][axis].float_bits());
+        let from_eye = sub::<S>(self.blend3([0, 1, 2].map(position)), splat3::<S>(group.placed.eye));
+        let from_eye = transformed::<S>(&group.placed.world_from_tangent, from_eye);
+        scaled::<S>(from_eye, S::F::splat(group.placed.scale))
     }
 
     /// First and second texture coordinates, as far as the material uses them.
@@ -421,7 +440,7 @@ fn mask<S: Isa>(bits: u32) -> S::I {
 }
 
 /// A group's texture coordinates, first and second, and the place that was looked up last.
-struct Lookups<'a> {
+pub(super) struct Lookups<'a> {
     frame: &'a Frame<'a>,
     uvs: [Coordinates; 2],
     place: Place,
@@ -437,7 +456,7 @@ impl<'a> Lookups<'a> {
 
     /// Linear RGBA.
     #[inline(always)]
-    fn of<S: Isa>(&mut self, sampled: &Sampled) -> [S::F; 4] {
+    pub(super) fn of<S: Isa>(&mut self, sampled: &Sampled) -> [S::F; 4] {
         let texture = &self.frame.scene.textures[sampled.texture as usize];
         if self.number != Some(sampled.place) {
             let Frame { level, lod_bias, smooth, .. } = *self.frame;
@@ -517,6 +536,13 @@ fn shade_group<S: Isa>(
         occlusion = strength.mul_add(lookups.of::<S>(sampled)[0] - k(1.0), k(1.0));
     }
 
+    // No closures here: they would not be compiled for the instruction set.
+    let mut coat = Coat::<S>::none(F0);
+    if let Some(coating) = material.coating.as_deref() {
+        coat = Coat::of(coating, lookups);
+    }
+    let f90 = coat.f90.mix(k(1.0), metallic);
+
     let facing = dot::<S>(normal, to_eye).max(k(0.02));
     let reflected = along::<S>([-to_eye[0], -to_eye[1], -to_eye[2]], normal, facing * k(2.0));
     // Bumps must not reflect what is below the surface.
@@ -526,14 +552,70 @@ fn shade_group<S: Isa>(
     let [scale, bias] = environment_brdf::<S>(roughness, facing);
     let single = scale + bias;
     let more = k(1.0) / single.max(k(0.1)) - k(1.0);
+    let bias = bias * f90;
     let specular_occlusion = occlusion * horizon * horizon;
+    let mut f0 = [k(0.0); 3];
+    // What is not reflected comes out again (diffuse), or goes through.
+    let mut diffuse = [k(0.0); 3];
+    let mut specular = [k(0.0); 3];
+    let mut mean_reflectance = k(0.0);
+    for channel in 0..3 {
+        f0[channel] = coat.f0[channel].mix(base[channel], metallic);
+        let reflectance = f0[channel].mul_add(scale, bias) * f0[channel].mul_add(more, k(1.0));
+        diffuse[channel] = base[channel] * (k(1.0) - metallic) * (k(1.0) - reflectance);
+        specular[channel] = specular_light[channel] * (reflectance * specular_occlusion);
+        mean_reflectance = reflectance.mul_add(k(1.0 / 3.0), mean_reflectance);
+    }
+    let through = coat.transmission * (k(1.0) - metallic);
     let mut light = [k(0.0); 3];
     for channel in 0..3 {
-        let f0 = k(F0).mix(base[channel], metallic);
-        let specular = f0.mul_add(scale, bias) * f0.mul_add(more, k(1.0));
-        let albedo = base[channel] * (k(1.0) - metallic) * (k(1.0) - specular);
-        let diffuse = albedo * diffuse_light[channel] * occlusion;
-        light[channel] = specular_light[channel].mul_add(specular * specular_occlusion, diffuse);
+        let seen = diffuse[channel] * (k(1.0) - through);
+        light[channel] = (seen * diffuse_light[channel]).mul_add(occlusion, specular[channel]);
+    }
+    // Lacquer lies on the surface without its bumps.
+    let lacquer = Gloss::<S> {
+        normal: smooth_normal,
+        to_eye,
+        facing: dot::<S>(smooth_normal, to_eye).max(k(0.02)),
+        roughness: coat.clearcoat_roughness.max(k(ROUGHNESS_MIN)).min(k(1.0)),
+    };
+    let (is_lacquered, is_cloth, is_glass) = match material.coating.as_deref() {
+        None => (false, false, false),
+        Some(coating) => (
+            coating.clearcoat > 0.0,
+            coating.sheen_color != [0.0; 3],
+            coating.transmission > 0.0 && material.alpha_mode == AlphaMode::Blend,
+        ),
+    };
+    let mut lacquer_light = [k(0.0); 3];
+    if !frame.lights.is_empty() {
+        let gloss = Gloss::<S> { normal, to_eye, facing, roughness };
+        let point = surface.offsets_from_eye(group);
+        for shining in &frame.lights {
+            let Arriving { to_lamp, light: arriving } = Arriving::<S>::of(shining, point);
+            let Answer { cosine, highlight, grazing } = gloss.answer(to_lamp);
+            for channel in 0..3 {
+                let fresnel = (f90 - f0[channel]).mul_add(grazing, f0[channel]);
+                let albedo = base[channel] * (k(1.0) - metallic) * (k(1.0) - through) * (k(1.0) - fresnel);
+                let brdf = fresnel.mul_add(highlight, albedo * k(FRAC_1_PI));
+                light[channel] = (arriving[channel] * cosine).mul_add(brdf, light[channel]);
+            }
+            if is_lacquered {
+                let Answer { cosine, highlight, grazing } = lacquer.answer(to_lamp);
+                let brdf = k(1.0 - F0).mul_add(grazing, k(F0)) * highlight * cosine;
+                for channel in 0..3 {
+                    lacquer_light[channel] = arriving[channel].mul_add(brdf, lacquer_light[channel]);
+                }
+            }
+        }
+    }
+    if is_cloth {
+        let albedo = sheen_albedo::<S>(facing, coat.sheen_roughness);
+        let rest = k(1.0) - coat.sheen[0].max(coat.sheen[1]).max(coat.sheen[2]) * albedo;
+        for channel in 0..3 {
+            let sheen = coat.sheen[channel] * albedo * diffuse_light[channel] * occlusion;
+            light[channel] = light[channel].mul_add(rest, sheen);
+        }
     }
     if material.emissive != [0.0; 3] {
         let [r, g, b] = material.emissive;
@@ -548,7 +630,32 @@ fn shade_group<S: Isa>(
             light[channel] = light[channel] + emissive[channel];
         }
     }
-    let [red, green, blue] = tone_mapped::<S>(light);
+    if is_lacquered {
+        let against = [-to_eye[0], -to_eye[1], -to_eye[2]];
+        let reflected = along::<S>(against, lacquer.normal, lacquer.facing * k(2.0));
+        let arriving = reflection::<S>(frame, reflected, lacquer.roughness);
+        let [scale, bias] = environment_brdf::<S>(lacquer.roughness, lacquer.facing);
+        let reflectance = k(F0).mul_add(scale, bias);
+        let rest = k(1.0) - coat.clearcoat * reflectance;
+        for channel in 0..3 {
+            let lacquer = (arriving[channel] * occlusion).mul_add(reflectance, lacquer_light[channel]);
+            light[channel] = light[channel].mul_add(rest, lacquer * coat.clearcoat);
+        }
+    }
+    let mut shown = tone_mapped::<S>(light);
+    let mut alpha = alpha;
+    if is_glass {
+        // One number says how much of what is behind is seen, so glass dims all colours alike.
+        let mut color = k(0.0);
+        for channel in 0..3 {
+            color = (base[channel] * coat.tint[channel]).mul_add(k(1.0 / 3.0), color);
+        }
+        let covered = (through * color).mul_add(mean_reflectance - k(1.0), k(1.0)).max(k(ALPHA_MIN));
+        alpha = alpha * covered;
+        // Blending will dim this by alpha; reflections are as bright on clear glass as on any.
+        shown = scaled::<S>(shown, k(1.0) / covered);
+    }
+    let [red, green, blue] = shown;
     [red, green, blue, alpha]
 }
 

@@ -11,6 +11,8 @@ use scene::{
 
 use super::*;
 
+mod surfaces;
+
 const W: u32 = 64;
 const H: u32 = 48;
 

@@ -1,0 +1,285 @@
+//! Lamps and coatings, against the formulas of their specifications.
+
+use std::f32::consts::{FRAC_1_PI, FRAC_PI_2, FRAC_PI_3, PI};
+
+use scene::{Coating, Light, LightKind};
+
+use super::*;
+use crate::color::linear_from_srgb;
+use crate::cpu::lamps::{Answer, Gloss};
+use crate::simd::{Float, Isa, Portable};
+
+/// Grey and perfectly diffuse.
+fn chalk() -> Material {
+    let coating = Coating { f0: 0.0, specular: 0.0, ..Coating::default() };
+    coated(Vec3::splat(0.5), coating)
+}
+
+fn coated(color: Vec3, coating: Coating) -> Material {
+    Material {
+        base_color: color.extend(1.0),
+        metallic: 0.0,
+        coating: Some(Box::new(coating)),
+        ..Material::default()
+    }
+}
+
+impl Build {
+    fn light(mut self, at: Affine3A, color: Vec3, range_m: f32, kind: LightKind) -> Self {
+        let node = self.0.nodes.len() as u32;
+        self.0.nodes.push(Node { name: String::new(), parent: None, parent_from_node: at, mesh: None });
+        self.0.lights.push(Light { node, color, range_m, kind });
+        self
+    }
+}
+
+/// Linear red of the middle. Between 0.04 and 0.76 it is the scene's light less 0.04.
+fn red(build: &Build) -> f32 {
+    let [red, ..] = rgb(build, &view_from(4.0), MIDDLE.0, MIDDLE.1);
+    linear_from_srgb(red as f32 / 255.0)
+}
+
+/// What one lamp adds to the middle of a chalk quad that faces the camera, for each unit of `albedo / pi`.
+fn added(lamp: impl Fn(Build) -> Build, quad: Affine3A) -> f32 {
+    let dark = Build::default().quad(quad, chalk());
+    let lit = lamp(dark.clone());
+    (red(&lit) - red(&dark)) / (0.5 * FRAC_1_PI)
+}
+
+#[test]
+fn a_directional_light_gives_its_lux_times_the_cosine() {
+    let sun = |turn: f32| {
+        move |b: Build| {
+            b.light(Affine3A::from_rotation_x(turn), Vec3::splat(1.5), f32::INFINITY, LightKind::Directional)
+        }
+    };
+    let flat = Affine3A::IDENTITY;
+    assert!((added(sun(0.0), flat) - 1.5).abs() < 0.05, "{}", added(sun(0.0), flat));
+    assert!((added(sun(-FRAC_PI_3), flat) - 0.75).abs() < 0.05, "{}", added(sun(-FRAC_PI_3), flat));
+    // From behind it adds nothing.
+    assert_eq!(added(sun(PI), flat), 0.0);
+    // Scaled and far away it is the same light.
+    let far = |b: Build| {
+        let at =
+            Affine3A::from_scale_rotation_translation(Vec3::splat(0.01), Quat::IDENTITY, Vec3::splat(1e4));
+        b.light(at, Vec3::splat(1.5), 1.0, LightKind::Directional)
+    };
+    assert_eq!(added(far, flat), added(sun(0.0), flat));
+}
+
+#[test]
+fn a_point_light_fades_with_the_square_of_the_distance_and_ends_at_its_range() {
+    let lamp = |z: f32, range_m: f32| {
+        move |b: Build| b.light(at(0.0, 0.0, z), Vec3::splat(6.0), range_m, LightKind::Point)
+    };
+    let flat = Affine3A::IDENTITY;
+    let near = added(lamp(2.0, f32::INFINITY), flat);
+    assert!((near - 1.5).abs() < 0.05, "{near}");
+    let far = added(lamp(4.0, f32::INFINITY), flat);
+    assert!((far - 0.375).abs() < 0.05, "{far}");
+    // 1 - (1/2)^4 of it.
+    let fading = added(lamp(2.0, 4.0), flat);
+    assert!((fading - 1.5 * 15.0 / 16.0).abs() < 0.05, "{fading}");
+    assert_eq!(added(lamp(2.0, 2.0), flat), 0.0);
+    // A quad that is three times as large and as far from the origin of its mesh sees the same lamp.
+    let large = Affine3A::from_scale(Vec3::splat(3.0));
+    let same = added(lamp(2.0, f32::INFINITY), large);
+    assert!((same - near).abs() < 0.03, "{same}");
+}
+
+#[test]
+fn a_spot_shines_in_its_cone() {
+    let spot = |x: f32, inner_rad: f32, outer_rad: f32| {
+        let kind = LightKind::Spot { inner_rad, outer_rad };
+        move |b: Build| b.light(at(x, 0.0, 2.0), Vec3::splat(6.0), f32::INFINITY, kind)
+    };
+    let flat = Affine3A::IDENTITY;
+    let straight = added(spot(0.0, 0.1, 0.2), flat);
+    assert!((straight - 1.5).abs() < 0.05, "{straight}");
+    // The middle is 45 degrees off the axis: outside, inside, and half-way between the cosines.
+    assert_eq!(added(spot(2.0, 0.1, 0.7), flat), 0.0);
+    let [cosine, squared] = [0.5_f32.sqrt(), 8.0];
+    let inside = added(spot(2.0, 0.9, 1.0), flat);
+    assert!((inside - 6.0 / squared * cosine).abs() < 0.04, "{inside}");
+    let between = added(spot(2.0, (cosine + 0.1).acos(), (cosine - 0.1).acos()), flat);
+    assert!((between - 6.0 / squared * cosine * 0.25).abs() < 0.04, "{between}");
+}
+
+/// What a white gloss without diffuse part reflects of light from everywhere, and the share of it that is grazing.
+fn reflected(roughness: f32, facing: f32) -> [f32; 2] {
+    const STEPS: usize = 256;
+    let splat = <Portable as Isa>::F::splat;
+    let to_eye = [(1.0 - facing * facing).sqrt(), 0.0, facing].map(splat);
+    let normal = [0.0, 0.0, 1.0].map(splat);
+    let gloss = Gloss::<Portable> { normal, to_eye, facing: splat(facing), roughness: splat(roughness) };
+    let mut sums = [0.0; 2];
+    for i in 0..STEPS {
+        let theta = (i as f32 + 0.5) / STEPS as f32 * FRAC_PI_2;
+        for j in 0..STEPS {
+            let phi = (j as f32 + 0.5) / STEPS as f32 * PI;
+            let to_lamp = [theta.sin() * phi.cos(), theta.sin() * phi.sin(), theta.cos()].map(splat);
+            let Answer { cosine, highlight, grazing } = gloss.answer(to_lamp);
+            let weight = (cosine * highlight).array()[0] * theta.sin();
+            sums[0] += weight;
+            sums[1] += weight * grazing.array()[0];
+        }
+    }
+    sums.map(|sum| sum * (FRAC_PI_2 / STEPS as f32) * (PI / STEPS as f32) * 2.0)
+}
+
+#[test]
+fn highlights_lose_light_with_roughness_alone_and_never_gain() {
+    for facing in [0.3_f32, 0.6, 1.0] {
+        let all: Vec<f32> = [0.3, 0.5, 0.8, 1.0].map(|roughness| reflected(roughness, facing)[0]).to_vec();
+        assert!(all[0] > 0.93 && all[0] < 1.005, "{facing}: {all:?}");
+        assert!(all.windows(2).all(|pair| pair[1] < pair[0]), "{facing}: {all:?}");
+    }
+    // With alpha = 1 the integral has a closed form: that of x / (x + 1) from 0 to 1.
+    let rough = reflected(1.0, 1.0)[0];
+    assert!((rough - (1.0 - std::f32::consts::LN_2)).abs() < 1e-3, "{rough}");
+    // Head-on nothing grazes a smooth surface; from the side much does.
+    assert!(reflected(0.3, 1.0)[1] < 0.01);
+    assert!(reflected(0.3, 0.3)[1] > 0.1);
+}
+
+#[test]
+fn textures_of_coatings_multiply_their_factors() {
+    let texel = |texel: [u8; 4]| Build::default().image(1, 1, &[texel], Sampler::default());
+    let picture = |build: Build, coating: Coating| {
+        let lit = build.quad(Affine3A::IDENTITY, coated(Vec3::new(0.3, 0.2, 0.1), coating)).light(
+            at(0.0, 0.5, 3.0),
+            Vec3::splat(3.0),
+            f32::INFINITY,
+            LightKind::Point,
+        );
+        rgb(&lit, &view_from(4.0), MIDDLE.0, MIDDLE.1)
+    };
+    let nothing = || Coating::default();
+    let with = |coating| picture(texel([0; 4]), coating);
+    let plain = with(nothing());
+
+    let clearcoat = |clearcoat_texture| Coating { clearcoat: 1.0, clearcoat_texture, ..nothing() };
+    assert_eq!(picture(texel([0, 255, 255, 255]), clearcoat(texture(0))), plain);
+    assert_ne!(with(clearcoat(None)), plain);
+    assert_eq!(picture(texel([255, 0, 0, 0]), clearcoat(texture(0))), with(clearcoat(None)));
+
+    let roughness = |clearcoat_roughness, clearcoat_roughness_texture| Coating {
+        clearcoat_roughness,
+        clearcoat_roughness_texture,
+        ..clearcoat(None)
+    };
+    assert_eq!(picture(texel([0, 51, 0, 0]), roughness(1.0, texture(0))), with(roughness(0.2, None)));
+
+    let specular = |specular, specular_texture| Coating { specular, specular_texture, ..nothing() };
+    assert_eq!(picture(texel([0, 0, 0, 51]), specular(1.0, texture(0))), with(specular(0.2, None)));
+    assert_ne!(with(specular(0.2, None)), plain);
+
+    let tinted = |specular_color, specular_color_texture| Coating {
+        specular_color,
+        specular_color_texture,
+        ..nothing()
+    };
+    let blue = Vec3::new(0.0, 0.0, 1.0);
+    assert_eq!(picture(texel([0, 0, 255, 0]), tinted(Vec3::ONE, texture(0))), with(tinted(blue, None)));
+
+    let sheen = |sheen_color, sheen_color_texture| Coating {
+        sheen_color,
+        sheen_color_texture,
+        sheen_roughness: 0.5,
+        ..nothing()
+    };
+    assert_eq!(picture(texel([0, 0, 255, 0]), sheen(Vec3::ONE, texture(0))), with(sheen(blue, None)));
+    assert_ne!(with(sheen(blue, None)), plain);
+}
+
+#[test]
+fn a_surface_without_reflection_is_as_black_as_its_color() {
+    let black = |coating| Build::default().quad(Affine3A::IDENTITY, coated(Vec3::ZERO, coating));
+    let middle = |build: &Build| rgb(build, &view_from(4.0), MIDDLE.0, MIDDLE.1);
+    let matte = Coating { specular: 0.0, ..Coating::default() };
+    assert_eq!(middle(&black(matte)), [0; 3]);
+    // Diamond reflects more than water.
+    let of = |ior: f32| Coating { f0: ((ior - 1.0) / (ior + 1.0)).powi(2), ..Coating::default() };
+    assert!(middle(&black(of(2.42)))[0] > middle(&black(of(1.33)))[0] + 20);
+}
+
+#[test]
+fn sheen_glows_at_the_rim() {
+    let cloth = Coating { sheen_color: Vec3::ONE, sheen_roughness: 0.4, specular: 0.0, ..Coating::default() };
+    let ball = Build::default().add(sphere(48), Affine3A::IDENTITY, coated(Vec3::ZERO, cloth));
+    let view = view_from(4.0);
+    let [middle, ..] = rgb(&ball, &view, W / 2, H / 2);
+    // The rim is 14.9 pixels from the middle.
+    let [rim, ..] = rgb(&ball, &view, W / 2 + 13, H / 2);
+    assert!(rim > middle + 15, "{rim} {middle}");
+}
+
+#[test]
+fn glass_shows_what_is_behind_and_reflects_as_much_as_opaque_black() {
+    let red = unlit(0.8, 0.0, 0.0, 1.0);
+    let pane = |color: Vec3, transmission: f32| Material {
+        alpha_mode: AlphaMode::Blend,
+        ..coated(color, Coating { transmission, ..Coating::default() })
+    };
+    let seen = |behind: Option<Material>, front: Material| {
+        let mut build = Build::default().quad(at(0.0, 0.0, 0.0), front);
+        if let Some(behind) = behind {
+            build = build.quad(at(0.0, 0.0, -1.0) * Affine3A::from_scale(Vec3::splat(3.0)), behind);
+        }
+        rgb(&build, &view_from(4.0), MIDDLE.0, MIDDLE.1)
+    };
+    let clear = seen(Some(red.clone()), pane(Vec3::ONE, 1.0));
+    assert!(clear[0] > 200 && clear[1] < 90, "{clear:?}");
+    assert!(seen(Some(red.clone()), pane(Vec3::ONE, 0.0))[1] > 150, "paint hides it");
+    // In front of black, glass shows its reflections, as black paint does.
+    let black = unlit(0.0, 0.0, 0.0, 1.0);
+    let glass = seen(Some(black), pane(Vec3::ONE, 1.0));
+    let paint = seen(None, pane(Vec3::ZERO, 0.0));
+    assert!(glass.iter().zip(paint).all(|(a, b)| (a - b).abs() <= 6), "{glass:?} {paint:?}");
+}
+
+/// Lamps and coatings of all kinds over the scene with everything.
+fn all_surfaces() -> Build {
+    let mut build = everything();
+    for (n, material) in build.0.materials.iter_mut().enumerate() {
+        let share = n as f32 / 6.0;
+        material.coating = Some(Box::new(Coating {
+            specular_color: Vec3::new(1.0, share, 0.5),
+            specular_texture: texture(1),
+            clearcoat: share,
+            clearcoat_roughness: 0.2,
+            clearcoat_texture: texture(0),
+            sheen_color: Vec3::new(share, 0.2, 1.0 - share),
+            sheen_roughness: 0.3,
+            transmission: 0.5,
+            tint: Vec3::new(0.9, 0.5, 1.0),
+            ..Coating::default()
+        }));
+    }
+    build
+        .light(Affine3A::from_rotation_x(-0.5), Vec3::new(2.0, 1.0, 0.5), 1.0, LightKind::Directional)
+        .light(at(1.0, 1.0, 2.0), Vec3::splat(4.0), 6.0, LightKind::Point)
+        .light(
+            at(-1.0, 0.5, 3.0),
+            Vec3::new(0.0, 3.0, 9.0),
+            f32::INFINITY,
+            LightKind::Spot { inner_rad: 0.2, outer_rad: 0.5 },
+        )
+}
+
+#[test]
+fn every_instruction_set_shades_all_surfaces_alike() {
+    let scene = all_surfaces().scene();
+    let view = View { width: 200, height: 150, ..view_from(4.0) };
+    let draw = |level, n| {
+        let mut out = Yuv420::default();
+        Renderer::with_level(threads(n), level).render(&scene, &view, &mut out);
+        out
+    };
+    let (a, b) = (draw(Level::detect(), 2), draw(Level::Portable, 1));
+    for (a, b) in [(&a.y, &b.y), (&a.u, &b.u), (&a.v, &b.v)] {
+        let db = psnr(a, b);
+        assert!(db > 48.0, "{db} dB");
+    }
+    assert_eq!(a, draw(Level::detect(), 1));
+}
