@@ -47,21 +47,19 @@ pub(crate) fn run() -> Result<()> {
                 "--show-output",
                 "--format=pretty",
             ])
+            .env("PATH", tools::with_unpacked_programs())
             .current_dir(root()),
     )?);
     all.add(suite("web", Command::new("npm").args(["run", "--silent", "check"]).current_dir(&web))?);
     let belvedere = tools::binary(false)?;
-    let control_plane = tools::example("testkit", "control_plane")?;
     let python = tools::conformance_python()?;
     for name in ["conformance/python", "conformance/openapi"] {
         all.add(suite(
             name,
             Command::new(&python)
-                // Microsoft's asynchronous client leaves connections open.
-                .args(["-W", "ignore::ResourceWarning", "-m", "unittest", "-v"])
+                .args(["-m", "unittest", "-v"])
                 .current_dir(root().join(name))
-                .env("BELVEDERE_BIN", &belvedere)
-                .env("BELVEDERE_CONTROL_PLANE", &control_plane),
+                .env("BELVEDERE_BIN", &belvedere),
         )?);
     }
     all.add(suite(
@@ -78,8 +76,7 @@ pub(crate) fn run() -> Result<()> {
             Command::new("mvn")
                 .args(["--batch-mode", "--no-transfer-progress", "test"])
                 .current_dir(root().join("conformance/java"))
-                .env("BELVEDERE_BIN", &belvedere)
-                .env("BELVEDERE_CONTROL_PLANE", &control_plane),
+                .env("BELVEDERE_BIN", &belvedere),
         )?),
         Err(error) => {
             println!("SKIPPED: conformance/java: {error:#}");

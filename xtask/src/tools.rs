@@ -35,6 +35,42 @@ pub(crate) fn setup() -> Result<()> {
     if let Err(error) = maven() {
         eprintln!("{error:#}");
     }
+    if let Err(error) = unpacked() {
+        eprintln!("{error:#}");
+    }
+    Ok(())
+}
+
+/// Debian packages of programs that some tests run, and skip without. They are unpacked below `target/` instead of
+/// installed: nothing of the system changes, no service starts, and nobody has to be root.
+const UNPACKED: [&str; 2] = ["pebble", "prometheus"];
+
+/// Where programs are looked for, those of [`UNPACKED`] last.
+pub(crate) fn with_unpacked_programs() -> std::ffi::OsString {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let ours = target().join("debian/usr/bin");
+    // Only a folder with a colon in its name cannot be joined.
+    std::env::join_paths(std::env::split_paths(&path).chain([ours])).unwrap_or(path)
+}
+
+fn unpacked() -> Result<()> {
+    let dir = target().join("debian");
+    for package in UNPACKED {
+        let stamp = dir.join(format!("{package}.unpacked"));
+        if stamp.exists() {
+            continue;
+        }
+        let downloads = dir.join("downloads");
+        std::fs::create_dir_all(&downloads)?;
+        run(Command::new("apt-get").args(["-qq", "download", package]).current_dir(&downloads))
+            .with_context(|| format!("tests that need Debian's package {package} are left out"))?;
+        for entry in std::fs::read_dir(&downloads)? {
+            let file = entry?.path();
+            run(Command::new("dpkg-deb").arg("--extract").arg(&file).arg(&dir))?;
+            std::fs::remove_file(file)?;
+        }
+        std::fs::write(stamp, "")?;
+    }
     Ok(())
 }
 
@@ -225,13 +261,6 @@ pub(crate) fn build(package: &str, release: bool) -> Result<PathBuf> {
     }
     run(&mut cargo)?;
     Ok(target().join(if release { "release" } else { "debug" }).join(package))
-}
-
-/// Builds an example of a package and gives its path.
-pub(crate) fn example(package: &str, name: &str) -> Result<PathBuf> {
-    let mut cargo = Command::new(env!("CARGO"));
-    run(cargo.args(["build", "--quiet", "--package", package, "--example", name]).current_dir(root()))?;
-    Ok(target().join("debug/examples").join(name))
 }
 
 /// Whether the shared models are there.
