@@ -138,7 +138,7 @@ export class Service {
   async stop() {
     if (this.child.exitCode === null && this.child.signalCode === null) {
       const gone = new Promise((resolve) => this.child.once("exit", resolve));
-      this.child.kill("SIGTERM");
+      this.child.kill("SIGINT");
       const slow = setTimeout(() => this.child.kill("SIGKILL"), 5_000);
       await gone;
       clearTimeout(slow);

@@ -136,17 +136,20 @@ fn control_config(settings: Settings, demo: Option<control::Demo>) -> Result<con
     let command = [own.into(), "host".into()].into_iter().chain(host.to_args()).collect();
     let address = |wanted: SocketAddr| if settings.default_ports { free_or_any(wanted) } else { wanted };
     let defaults = control::Config::new(settings.data, command);
+    let mut sizes = defaults.sizes;
+    sizes.standard.n_warm = settings.warm_hosts;
     Ok(control::Config {
         listen_http: address(settings.listen_http),
         listen_https: address(settings.listen_https),
         allow_remote: settings.allow_remote,
         hostname: settings.hostname,
+        certificates: settings.certificates,
         handshake_port: settings.handshake_port,
         inspector_port: settings.inspector_port,
         models_dir: settings.models,
         demo,
-        sizes: settings.sizes,
-        n_hosts_max: settings.max_hosts.unwrap_or(defaults.n_hosts_max),
+        sizes,
+        n_hosts_max: settings.max_hosts,
         rate_limit: settings.rate_limit,
         cors_origins: settings.cors_origins,
         oidc_issuers: settings.oidc_issuers,

@@ -38,5 +38,5 @@ pub use rate::RateLimit;
 pub use sizes::{Machine, SizeLimits, Sizes};
 pub use start::{Config, DEFAULT_RATE_LIMIT, Demo, Paths, Ready, Running, StartError, start};
 pub use store::{Account, StoreError};
-pub use tls::TlsError;
+pub use tls::{Acme, CertificateFiles, Certificates, TlsError};
 pub use tokens::{Role, SIGNING_KEY_LIFE, TOKEN_LIFE, TokenError};

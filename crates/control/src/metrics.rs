@@ -115,16 +115,25 @@ impl Metrics {
     }
 
     /// Everything, in the text format.
-    pub(crate) fn text(&self, census: &Census, written: &Written) -> String {
+    pub(crate) fn text(&self, census: &Census, written: &Written, certificate_ends: i64) -> String {
         let mut text = String::with_capacity(4_096);
         // Writing to a string does not fail.
-        let _infallible = self.write(census, written, &mut text).is_err();
+        let _infallible = self.write(census, written, certificate_ends, &mut text).is_err();
         text
     }
 
-    fn write(&self, census: &Census, written: &Written, out: &mut String) -> fmt::Result {
+    fn write(
+        &self,
+        census: &Census,
+        written: &Written,
+        certificate_ends: i64,
+        out: &mut String,
+    ) -> fmt::Result {
         head(out, "build_info", "gauge", "The version that runs; always 1.")?;
         sample(out, "build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1)?;
+        let name = "certificate_ends_timestamp_seconds";
+        head(out, name, "gauge", "When the server's certificate ends, in Unix time.")?;
+        sample(out, name, &[], certificate_ends)?;
         head(out, "sessions", "gauge", "Sessions that have not ended, by status.")?;
         for (status, n) in [("Starting", census.n_sessions_starting), ("Ready", census.n_sessions_ready)] {
             sample(out, "sessions", &[("status", status)], n)?;
@@ -200,7 +209,7 @@ mod tests {
         for millis in [1, 5, 6, 400, 100_000] {
             metrics.count_start(Duration::from_millis(millis));
         }
-        let text = metrics.text(&Census::default(), &Written::default());
+        let text = metrics.text(&Census::default(), &Written::default(), 0);
         let value = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
             line.unwrap_or_else(|| panic!("{name} in {text}")).to_owned()

@@ -13,7 +13,7 @@ use protocol::{AccountId, IdError, SessionId};
 use serde::{Deserialize, Serialize};
 use session::Minutes;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -36,7 +36,7 @@ use crate::rate::RateLimit;
 use crate::secrets::Random;
 use crate::sizes::{self, Machine, Sizes};
 use crate::store::{Account, Store, StoreError};
-use crate::tls::{self, TlsError};
+use crate::tls::{self, Certificates, Tls, TlsError};
 use crate::tokens::{Role, TokenError, Tokens};
 
 /// How long hosts may take to end when the service ends: goodbye, SIGTERM, SIGKILL, and some.
@@ -63,6 +63,8 @@ pub struct Config {
     pub inspector_port: u16,
     /// The name by which clients reach this machine; sessions report it, the certificate has it.
     pub hostname: String,
+    /// Where the certificate of the TLS listeners comes from.
+    pub certificates: Certificates,
     /// Program and first arguments that start a host.
     pub host_command: Vec<OsString>,
     /// Folder that clients may load models from.
@@ -100,6 +102,7 @@ impl Config {
             handshake_port: 50_051,
             inspector_port: 50_052,
             hostname: "localhost".to_owned(),
+            certificates: Certificates::Own,
             host_command,
             models_dir: None,
             demo: None,
@@ -224,6 +227,7 @@ pub struct Running {
     clock: Arc<dyn Clock>,
     engine: mpsc::Sender<Event>,
     shutdown: watch::Sender<bool>,
+    reload: Arc<Notify>,
     store: Store,
     listeners: JoinSet<()>,
     deciding: JoinSet<()>,
@@ -256,8 +260,14 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     };
     let clock = Arc::clone(&config.clock);
     let tokens = Arc::new(Tokens::open(&store, &config.hostname, clock.as_ref()).await?);
-    let tls =
-        TlsAcceptor::from(tls::server_config(&dir.join("tls"), &names(&config.hostname), clock.wall())?);
+    let certificates = Tls::open(
+        &config.certificates,
+        &dir.join("tls"),
+        &names(&config.hostname),
+        &config.hostname,
+        &clock,
+    )?;
+    let tls = TlsAcceptor::from(Arc::clone(&certificates.config));
 
     let (http, http_address) = bind(config.listen_http).await?;
     let (https, https_address) = bind(config.listen_https).await?;
@@ -311,6 +321,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         rates: Rates::new(config.rate_limit),
         metrics,
         issuers: Issuers::new(config.oidc_issuers.clone(), Arc::clone(&clock)).map_err(StartError::Oidc)?,
+        certificate: Arc::clone(&certificates.current),
         origins: Origins::new(config.cors_origins.clone()),
         management: config.management_token.clone(),
     });
@@ -332,6 +343,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         let entrance = Entrance { scheme, authority, peer: address.ip() };
         listeners.spawn(listen::run(listener, tls.cloned(), Arc::clone(&app), entrance, ending.clone()));
     }
+    // After the listeners: an ACME server looks at what they answer.
+    let reload = Arc::new(Notify::new());
+    deciding.spawn(certificates.keep(Arc::clone(&clock), Arc::clone(&reload)));
 
     let mut ready = Ready {
         http: format!("http://{}", reachable(http_address)),
@@ -376,6 +390,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         clock,
         engine: events,
         shutdown,
+        reload,
         store,
         listeners,
         deciding,
@@ -399,6 +414,11 @@ impl Running {
             _ = self.listeners.join_next() => {}
             _ = self.deciding.join_next() => {}
         }
+    }
+
+    /// Looks now whether certificate files have changed; it would be seen within a second or two anyway.
+    pub fn reload_certificates(&self) {
+        self.reload.notify_one();
     }
 
     /// Takes no new sessions from now on, and returns when the last one has ended. Drop the future to wait no longer;

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::keys::{About, Form, TABLE};
+use super::keys::{self, About, Form, TABLE};
 use super::sources::{Problems, Source, Values};
 use super::{ServeArgs, Settings};
 
@@ -38,9 +38,7 @@ pub(crate) fn run(command: ConfigCommand) -> Result<()> {
             serve.config = file.or(serve.config);
             let mut values = serve.values();
             Settings::of(&mut values)?;
-            for warning in &values.warnings {
-                eprintln!("warning: {warning}");
-            }
+            warn(&values);
             if !values.problems.is_empty() {
                 bail!(Problems(values.problems));
             }
@@ -48,6 +46,7 @@ pub(crate) fn run(command: ConfigCommand) -> Result<()> {
         }
         ConfigCommand::Show { json, serve } => {
             let values = serve.values();
+            warn(&values);
             if !values.problems.is_empty() {
                 bail!(Problems(values.problems));
             }
@@ -61,6 +60,12 @@ pub(crate) fn run(command: ConfigCommand) -> Result<()> {
     Ok(())
 }
 
+fn warn(values: &Values) {
+    for warning in values.warnings.iter().chain(&values.doubts) {
+        eprintln!("warning: {warning}");
+    }
+}
+
 /// The value as a person reads it, and its source.
 fn shown(about: &About, values: &Values) -> (Option<Vec<String>>, Source) {
     let hidden = |texts: Vec<String>| match about.secret {
@@ -69,6 +74,10 @@ fn shown(about: &About, values: &Values) -> (Option<Vec<String>>, Source) {
     };
     match values.given(about) {
         Some(given) => (Some(hidden(given.texts.clone())), given.source.clone()),
+        None if about.name == keys::DATA.about.name => {
+            let data = super::default_data_dir().ok();
+            (data.map(|data| vec![data.display().to_string()]), Source::Default)
+        }
         None => (about.default.map(|text| vec![text.to_owned()]), Source::Default),
     }
 }

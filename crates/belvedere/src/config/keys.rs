@@ -4,7 +4,6 @@
 //! `config show` and the page in `docs/how-to/` follow from that. What reads it is [`super::Settings`].
 
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use control::Origin;
@@ -104,21 +103,23 @@ pub(crate) static DATA: Key<PathBuf> = Key {
 };
 
 pub(crate) static LISTEN_HTTP: Key<SocketAddr> = Key {
-    about: about(
+    about: about_or(
         "listen-http",
         Form::Text,
         "ADDR",
-        "Address of viewer and REST without TLS; port 0 takes a free one. Without it: 127.0.0.1:8080, or a free port if that is taken.",
+        "127.0.0.1:8080",
+        "Address of viewer and REST without TLS; port 0 takes a free one, and so does the default if it is taken.",
     ),
     parse: address,
 };
 
 pub(crate) static LISTEN_HTTPS: Key<SocketAddr> = Key {
-    about: about(
+    about: about_or(
         "listen-https",
         Form::Text,
         "ADDR",
-        "Address of REST with TLS; port 0 takes a free one. Without it: 127.0.0.1:8443, or a free port if that is taken.",
+        "127.0.0.1:8443",
+        "Address of REST with TLS; port 0 takes a free one, and so does the default if it is taken.",
     ),
     parse: address,
 };
@@ -143,6 +144,67 @@ pub(crate) static HOSTNAME: Key<String> = Key {
         "The name by which clients reach this machine: sessions report it, and the certificate must have it.",
     ),
     parse: text,
+};
+
+pub(crate) static TLS_CERTIFICATE: Key<PathBuf> = Key {
+    about: about(
+        "tls.certificate",
+        Form::Path,
+        "FILE",
+        "PEM file with the server's certificate and those that lead to a trusted one; read again when it changes. Without it: a certificate authority of our own.",
+    ),
+    parse: path,
+};
+
+pub(crate) static TLS_KEY: Key<PathBuf> = Key {
+    about: about(
+        "tls.key",
+        Form::Path,
+        "FILE",
+        "PEM file with the key of that certificate. Goes with it: one must be given with the other.",
+    ),
+    parse: path,
+};
+
+pub(crate) static ACME_DOMAINS: Key<String> = Key {
+    about: about(
+        "acme.domains",
+        Form::List,
+        "DOMAIN",
+        "Orders a certificate for these names from an ACME server, whose terms are agreed to by that. Without it: none is ordered.",
+    ),
+    parse: domain,
+};
+
+pub(crate) static ACME_CONTACT: Key<String> = Key {
+    about: about(
+        "acme.contact",
+        Form::Text,
+        "MAIL",
+        "Mail address that the ACME server may write to. Without it: none.",
+    ),
+    parse: mail,
+};
+
+pub(crate) static ACME_DIRECTORY: Key<String> = Key {
+    about: about_or(
+        "acme.directory",
+        Form::Text,
+        "URL",
+        "https://acme-v02.api.letsencrypt.org/directory",
+        "The ACME server.",
+    ),
+    parse: https_url,
+};
+
+pub(crate) static ACME_DIRECTORY_CA: Key<PathBuf> = Key {
+    about: about(
+        "acme.directory-ca",
+        Form::Path,
+        "FILE",
+        "PEM file with the certificate authority of a private ACME server. Without it: those that the system trusts.",
+    ),
+    parse: path,
 };
 
 pub(crate) static HANDSHAKE_PORT: Key<u16> = Key {
@@ -204,109 +266,21 @@ pub(crate) static WARM_HOSTS: Key<u32> = Key {
         Form::Whole,
         "N",
         "1",
-        "How many hosts of size Standard wait, started, for the next session; 0 starts each on demand.",
+        "How many hosts wait, started, for the next session; 0 starts each on demand.",
     ),
     parse: whole,
 };
 
 pub(crate) static MAX_HOSTS: Key<u32> = Key {
-    about: about(
+    about: about_or(
         "max-hosts",
         Form::Whole,
         "N",
-        "How many sessions of all sizes may have hosts at the same time; further ones end in Error. Without it: 8 for each processor, but no more than memory has 512 MiB for, and 256.",
+        "16",
+        "How many sessions may have hosts at the same time; further ones end in Error.",
     ),
     parse: whole,
 };
-
-/// What can be set for one size.
-pub(crate) struct SizeKeys {
-    pub(crate) threads: Key<NonZeroU32>,
-    pub(crate) memory_mib: Key<u64>,
-    pub(crate) primitives: Key<u64>,
-    pub(crate) teraflops: Key<f32>,
-    pub(crate) warm_hosts: Key<u32>,
-    pub(crate) max_hosts: Key<u32>,
-}
-
-macro_rules! size_keys {
-    ($size:literal, $threads:literal, $memory:literal, $primitives:literal, $warm:literal, $hosts:literal) => {
-        SizeKeys {
-            threads: Key {
-                about: about(
-                    concat!("sizes.", $size, ".threads"),
-                    Form::Whole,
-                    "N",
-                    concat!("Threads that render a session of this size. Without it: ", $threads, "."),
-                ),
-                parse: positive,
-            },
-            memory_mib: Key {
-                about: about(
-                    concat!("sizes.", $size, ".memory-mib"),
-                    Form::Whole,
-                    "MIB",
-                    concat!("Memory of a session of this size with its models; 0 sets no limit. Without it: ", $memory, "."),
-                ),
-                parse: whole_64,
-            },
-            primitives: Key {
-                about: about(
-                    concat!("sizes.", $size, ".primitives"),
-                    Form::Whole,
-                    "N",
-                    concat!("Most triangles of a model as drawn; 0 sets no limit but memory. Without it: ", $primitives, "."),
-                ),
-                parse: whole_64,
-            },
-            teraflops: Key {
-                about: about(
-                    concat!("sizes.", $size, ".teraflops"),
-                    Form::Text,
-                    "NUMBER",
-                    "What sessions of this size report as `teraflops`. Without it: what its threads can compute at most.",
-                ),
-                parse: positive_real,
-            },
-            warm_hosts: Key {
-                about: about(
-                    concat!("sizes.", $size, ".warm-hosts"),
-                    Form::Whole,
-                    "N",
-                    concat!("How many hosts of this size wait, started, for the next session. Without it: ", $warm, "."),
-                ),
-                parse: whole,
-            },
-            max_hosts: Key {
-                about: about(
-                    concat!("sizes.", $size, ".max-hosts"),
-                    Form::Whole,
-                    "N",
-                    concat!("How many sessions of this size may have hosts at the same time. Without it: ", $hosts, "."),
-                ),
-                parse: whole,
-            },
-        }
-    };
-}
-
-pub(crate) static STANDARD: SizeKeys = size_keys!(
-    "standard",
-    "half of the processors, but two if there are two",
-    "a quarter of the machine's, but 1024 if it has so much",
-    "20000000",
-    "`warm-hosts`",
-    "`max-hosts`"
-);
-
-pub(crate) static PREMIUM: SizeKeys = size_keys!(
-    "premium",
-    "all processors",
-    "half of the machine's, but 1024 if it has so much",
-    "no limit but memory",
-    "1 on a machine with 4 processors and 8 GiB or more, else 0",
-    "a quarter of what `max-hosts` is by default"
-);
 
 pub(crate) static REQUESTS_PER_MINUTE: Key<u32> = Key {
     about: about_or(
@@ -356,6 +330,12 @@ pub(crate) static TABLE: &[&dyn Row] = &[
     &LISTEN_HTTPS,
     &ALLOW_REMOTE,
     &HOSTNAME,
+    &TLS_CERTIFICATE,
+    &TLS_KEY,
+    &ACME_DOMAINS,
+    &ACME_CONTACT,
+    &ACME_DIRECTORY,
+    &ACME_DIRECTORY_CA,
     &HANDSHAKE_PORT,
     &INSPECTOR_PORT,
     &MEDIA_LISTEN,
@@ -363,18 +343,6 @@ pub(crate) static TABLE: &[&dyn Row] = &[
     &MODELS,
     &WARM_HOSTS,
     &MAX_HOSTS,
-    &STANDARD.threads,
-    &STANDARD.memory_mib,
-    &STANDARD.primitives,
-    &STANDARD.teraflops,
-    &STANDARD.warm_hosts,
-    &STANDARD.max_hosts,
-    &PREMIUM.threads,
-    &PREMIUM.memory_mib,
-    &PREMIUM.primitives,
-    &PREMIUM.teraflops,
-    &PREMIUM.warm_hosts,
-    &PREMIUM.max_hosts,
     &REQUESTS_PER_MINUTE,
     &CORS_ORIGINS,
     &MANAGEMENT_TOKEN_FILE,
@@ -413,25 +381,33 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_odd| "allowed are IP address and port, as in 127.0.0.1:8080 or [::1]:8080".to_owned())
 }
 
+fn domain(text: &str) -> Result<String, String> {
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    if text.contains('.') && text.split('.').all(is_label) {
+        Ok(text.to_owned())
+    } else {
+        Err("allowed is the full name of a machine, as render.example.com".to_owned())
+    }
+}
+
+fn mail(text: &str) -> Result<String, String> {
+    let parts = text.split_once('@').filter(|(name, at)| !name.is_empty() && at.contains('.'));
+    parts.map(|_| text.to_owned()).ok_or_else(|| "allowed is a mail address, as me@example.com".to_owned())
+}
+
+fn https_url(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("https://").filter(|rest| !rest.is_empty() && !rest.starts_with('/'));
+    host.map(|_| text.to_owned()).ok_or_else(|| "allowed is a URL that begins with https://".to_owned())
+}
+
 fn ip(text: &str) -> Result<IpAddr, String> {
     text.parse().map_err(|_odd| "allowed is an IP address, as 192.0.2.1".to_owned())
 }
 
 fn whole(text: &str) -> Result<u32, String> {
     text.parse().map_err(|_odd| format!("allowed are whole numbers from 0 to {}", u32::MAX))
-}
-
-fn whole_64(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_odd| "allowed are whole numbers from 0".to_owned())
-}
-
-fn positive(text: &str) -> Result<NonZeroU32, String> {
-    text.parse().map_err(|_odd| format!("allowed are whole numbers from 1 to {}", u32::MAX))
-}
-
-fn positive_real(text: &str) -> Result<f32, String> {
-    let number = text.parse().ok().filter(|number: &f32| number.is_finite() && *number > 0.0);
-    number.ok_or_else(|| "allowed are numbers above 0, such as 0.5".to_owned())
 }
 
 fn session_port(text: &str) -> Result<u16, String> {

@@ -18,15 +18,11 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
-use control::{Machine, ManagementToken, OidcIssuer, Origin, RateLimit, Sizes};
+use control::clock::{Clock as _, SystemClock};
+use control::{Acme, CertificateFiles, Certificates, ManagementToken, OidcIssuer, Origin, RateLimit};
 
 use keys::Form;
-use sources::{Problems, Values};
-
-/// Port of the plain HTTP listener.
-const HTTP_PORT: u16 = 8080;
-/// Port of the HTTPS listener.
-const HTTPS_PORT: u16 = 8443;
+use sources::{Problem, Problems, Source, Values};
 
 /// Environment variable with the path of the configuration file.
 const ENV_CONFIG: &str = "BELVEDERE_CONFIG";
@@ -120,13 +116,13 @@ pub(crate) struct Settings {
     pub(crate) default_ports: bool,
     pub(crate) allow_remote: bool,
     pub(crate) hostname: String,
+    pub(crate) certificates: Certificates,
     pub(crate) handshake_port: u16,
     pub(crate) inspector_port: u16,
     pub(crate) media: Media,
     pub(crate) models: Option<PathBuf>,
-    pub(crate) sizes: Sizes,
-    /// Of all sizes.
-    pub(crate) max_hosts: Option<u32>,
+    pub(crate) warm_hosts: u32,
+    pub(crate) max_hosts: u32,
     pub(crate) rate_limit: RateLimit,
     pub(crate) cors_origins: Vec<Origin>,
     pub(crate) oidc_issuers: Vec<OidcIssuer>,
@@ -172,16 +168,18 @@ impl Settings {
             }
         }
         check_reach(values);
-        let http = values.one(&keys::LISTEN_HTTP);
-        let https = values.one(&keys::LISTEN_HTTPS);
-        let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let certificates = certificates(values);
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
         Ok(Self {
             data,
-            default_ports: http.is_none() && https.is_none(),
-            listen_http: http.unwrap_or_else(|| loopback(HTTP_PORT)),
-            listen_https: https.unwrap_or_else(|| loopback(HTTPS_PORT)),
+            default_ports: [&keys::LISTEN_HTTP, &keys::LISTEN_HTTPS]
+                .into_iter()
+                .all(|key| values.source(key) == Source::Default),
+            listen_http: values.one(&keys::LISTEN_HTTP).unwrap_or(free),
+            listen_https: values.one(&keys::LISTEN_HTTPS).unwrap_or(free),
             allow_remote: values.one(&keys::ALLOW_REMOTE).unwrap_or_default(),
             hostname: values.one(&keys::HOSTNAME).unwrap_or_default(),
+            certificates,
             handshake_port: values.one(&keys::HANDSHAKE_PORT).unwrap_or_default(),
             inspector_port: values.one(&keys::INSPECTOR_PORT).unwrap_or_default(),
             media: Media {
@@ -189,8 +187,8 @@ impl Settings {
                 advertise: values.one(&keys::MEDIA_ADVERTISE),
             },
             models,
-            sizes: sizes(values),
-            max_hosts: values.one(&keys::MAX_HOSTS),
+            warm_hosts: values.one(&keys::WARM_HOSTS).unwrap_or_default(),
+            max_hosts: values.one(&keys::MAX_HOSTS).unwrap_or_default(),
             cors_origins: values.all(&keys::CORS_ORIGINS),
             oidc_issuers: values.oidc.iter().map(|(issuer, _)| issuer.clone()).collect(),
             management_token,
@@ -200,39 +198,49 @@ impl Settings {
     }
 }
 
-/// What was set of the sizes, over what the machine suggests.
-fn sizes(values: &mut Values) -> Sizes {
-    let mut sizes = Sizes::for_machine(&Machine::detect());
-    if let Some(warm_hosts) = values.one(&keys::WARM_HOSTS) {
-        sizes.standard.n_warm = warm_hosts;
+/// Where the certificate comes from; files are read and checked here already.
+fn certificates(values: &mut Values) -> Certificates {
+    let wall = SystemClock::new().wall();
+    let domains = values.all(&keys::ACME_DOMAINS);
+    match (values.one(&keys::TLS_CERTIFICATE), values.one(&keys::TLS_KEY)) {
+        (Some(certificate), Some(key)) => {
+            let source = values.source(&keys::TLS_CERTIFICATE);
+            if !domains.is_empty() {
+                let words = "a certificate comes either from files or by `acme.domains`, not both";
+                values.problem(source.clone(), words);
+            }
+            let files = CertificateFiles { certificate, key };
+            let hostname = values.one(&keys::HOSTNAME).unwrap_or_default();
+            match files.load(wall) {
+                // serve says it again for each new pair; check and show have only this.
+                Ok(pair) => {
+                    for doubt in files.doubts(&pair, &hostname, wall) {
+                        values.doubts.push(Problem { source: source.clone(), words: doubt });
+                    }
+                }
+                Err(error) => values.problem(source, error.to_string()),
+            }
+            Certificates::Files(files)
+        }
+        (None, None) if domains.is_empty() => Certificates::Own,
+        (None, None) => Certificates::Acme(Acme {
+            domains,
+            contact: values.one(&keys::ACME_CONTACT),
+            directory: values.one(&keys::ACME_DIRECTORY).unwrap_or_default(),
+            directory_ca: values.one(&keys::ACME_DIRECTORY_CA),
+        }),
+        (Some(_), None) => {
+            values.problem(
+                values.source(&keys::TLS_CERTIFICATE),
+                "`tls.key` must be given with `tls.certificate`",
+            );
+            Certificates::Own
+        }
+        (None, Some(_)) => {
+            values.problem(values.source(&keys::TLS_KEY), "`tls.certificate` must be given with `tls.key`");
+            Certificates::Own
+        }
     }
-    // 0 means that there is no limit.
-    let limit = |number: u64| (number > 0).then_some(number);
-    for (limits, keys) in [(&mut sizes.standard, &keys::STANDARD), (&mut sizes.premium, &keys::PREMIUM)] {
-        if let Some(threads) = values.one(&keys.threads) {
-            limits.n_threads = threads;
-        }
-        if let Some(mib) = values.one(&keys.memory_mib) {
-            limits.memory_bytes = limit(mib.saturating_mul(1 << 20));
-        }
-        if let Some(primitives) = values.one(&keys.primitives) {
-            limits.n_primitives_max = limit(primitives);
-        }
-        if let Some(teraflops) = values.one(&keys.teraflops) {
-            limits.teraflops = teraflops;
-        }
-        if let Some(warm_hosts) = values.one(&keys.warm_hosts) {
-            limits.n_warm = warm_hosts;
-        }
-        if let Some(max_hosts) = values.one(&keys.max_hosts) {
-            limits.n_hosts_max = Some(max_hosts);
-        }
-        // Memory is the one value that can be a number and still impossible.
-        if let Some(flaw) = limits.flaw() {
-            values.problem(values.source(&keys.memory_mib), flaw);
-        }
-    }
-    sizes
 }
 
 /// Who can reach the service: nobody beyond this machine unless that is asked for, and then with what it needs.

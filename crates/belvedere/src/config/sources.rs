@@ -81,6 +81,8 @@ pub(crate) struct Values {
     pub(crate) oidc: Vec<(OidcIssuer, Source)>,
     pub(crate) problems: Vec<Problem>,
     pub(crate) warnings: Vec<Problem>,
+    /// Warnings that the service itself gives, too.
+    pub(crate) doubts: Vec<Problem>,
 }
 
 impl Values {

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::{App, Entrance};
+use crate::tls::ACME_ALPN;
 
 /// Connections of one listener. More wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 4_096;
@@ -94,6 +95,8 @@ async fn serve_stream(
     match tls {
         None => serve_http(stream, app, entrance, shutdown).await,
         Some(tls) => match timeout(GREETING_TIMEOUT, tls.accept(stream)).await {
+            // The handshake was all that the ACME server came for.
+            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(ACME_ALPN) => {}
             Ok(Ok(stream)) => serve_http(stream, app, entrance, shutdown).await,
             Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
             Err(_elapsed) => tracing::debug!("a TLS handshake took too long"),

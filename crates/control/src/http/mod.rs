@@ -42,6 +42,7 @@ use crate::metrics::Metrics;
 use crate::oidc::Issuers;
 use crate::sizes::Sizes;
 use crate::store::Store;
+use crate::tls::Current;
 use crate::tokens::{Identity, Role, Tokens};
 use answer::{Answer, empty, text};
 use cors::Origins;
@@ -77,6 +78,7 @@ pub(crate) struct App {
     pub(crate) origins: Origins,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) issuers: Issuers,
+    pub(crate) certificate: Arc<Current>,
     /// What opens the management API; without it, there is none.
     pub(crate) management: Option<ManagementToken>,
 }

@@ -35,7 +35,7 @@ pub(super) async fn metrics(app: &App, entrance: &Entrance) -> Answer {
         Ok(Some(census)) => text(
             StatusCode::OK,
             "text/plain; version=0.0.4; charset=utf-8",
-            app.metrics.text(&census, app.store.written()),
+            app.metrics.text(&census, app.store.written(), app.certificate.ends()),
         ),
         Ok(None) | Err(_) => ApiError::unavailable().into(),
     }

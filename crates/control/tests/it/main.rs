@@ -19,5 +19,6 @@ mod processes;
 mod rates;
 mod scripts;
 mod sessions;
+mod tls;
 mod transport;
 mod world;

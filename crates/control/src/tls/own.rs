@@ -5,7 +5,6 @@
 //! is replaced when its end is near or when its names no longer fit.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,13 +12,14 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
 };
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
+use super::TlsError;
 use crate::files::{make_private_folder, write_private};
 
 const CA_LIFE: Duration = Duration::days(10 * 365);
@@ -33,28 +33,6 @@ const LEAF_RENEWAL: Duration = Duration::days(90);
 /// Clocks of clients may be behind ours.
 const BACKDATING: Duration = Duration::days(1);
 
-/// Why there is no TLS.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// A file could not be read or written.
-    #[error("failed to read or write {path:?}")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// A certificate could not be made.
-    #[error("failed to make a certificate")]
-    Make(#[from] rcgen::Error),
-    /// A stored certificate or key is not what it should be.
-    #[error("{0:?} does not hold what it should; remove the folder to have it made anew")]
-    Stored(PathBuf),
-    /// rustls refused the certificate.
-    #[error("the certificate cannot be used")]
-    Use(#[from] rustls::Error),
-}
-
 /// What cannot be read back from the PEM files without a parser.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -65,12 +43,12 @@ struct Issued {
     leaf_names: Vec<String>,
 }
 
-/// The server's side of TLS (HTTP/1.1 only) for `names`, with files in `dir`.
-pub(crate) fn server_config(
+/// The server's certificate for `names`, with files in `dir`.
+pub(super) fn certificate(
     dir: &Path,
     names: &[String],
     wall: OffsetDateTime,
-) -> Result<Arc<ServerConfig>, TlsError> {
+) -> Result<Arc<CertifiedKey>, TlsError> {
     let issued = ensure(dir, names, wall)?;
     tracing::debug!(ends = issued.leaf_ends, "server certificate is ready");
     let leaf_path = dir.join("server.pem");
@@ -79,14 +57,7 @@ pub(crate) fn server_config(
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|_odd| TlsError::Stored(leaf_path))?;
     let key = PrivateKeyDer::from_pem_file(&key_path).map_err(|_odd| TlsError::Stored(key_path))?;
-    // The process's default provider belongs to whoever embeds us.
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(Arc::new(CertifiedKey::from_der(chain, key, &super::provider())?))
 }
 
 /// Path of the certificate that clients are told to trust.
@@ -176,17 +147,17 @@ mod tests {
         let start = OffsetDateTime::now_utc();
         let state = || (read(dir, "ca.pem"), read(dir, "server.pem"));
 
-        server_config(dir, &names, start).unwrap();
+        certificate(dir, &names, start).unwrap();
         let (ca, first) = state();
-        server_config(dir, &names, start + Duration::days(300)).unwrap();
+        certificate(dir, &names, start + Duration::days(300)).unwrap();
         assert_eq!(state(), (ca.clone(), first.clone()));
 
-        server_config(dir, &names, start + Duration::days(310)).unwrap();
+        certificate(dir, &names, start + Duration::days(310)).unwrap();
         let (same_ca, renewed) = state();
         assert_eq!(same_ca, ca);
         assert_ne!(renewed, first);
 
-        server_config(dir, &names[..1], start).unwrap();
+        certificate(dir, &names[..1], start).unwrap();
         assert_ne!(state().1, renewed, "other names need another certificate");
     }
 }
