@@ -1,4 +1,4 @@
-// End-to-end tests of the viewer: a real server, a real host, a real browser.
+// End-to-end tests of the viewer and the console: a real server, a real host, a real browser.
 //
 //   BELVEDERE_BIN=target/release/belvedere node web/e2e/run.mjs [--only WORD] [--screenshot FILE]
 //
@@ -8,6 +8,7 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { parseArgs } from "node:util";
 import { launch, Viewer } from "./browser.mjs";
+import { consoleTests } from "./console.mjs";
 import { compare, covered, decode } from "./picture.mjs";
 import { Service, sleep, TESTDATA, until } from "./service.mjs";
 
@@ -308,6 +309,8 @@ try {
     assert.deepEqual(leaving.problems, []);
     await leaving.close();
   });
+
+  await consoleTests({ browser, test, ...options });
 
   const show = await Viewer.open(browser, "about:blank", { width: 960, height: 540 });
   const modelSession = await service.session("models");

@@ -31,11 +31,12 @@ function program() {
 }
 
 export class Service {
-  static async start({ models, warmHosts } = {}) {
+  static async start({ models, warmHosts, flags = [] } = {}) {
     const data = mkdtempSync(join(tmpdir(), "belvedere-e2e-"));
     const args = ["serve", "--data", data, "--listen-http", "127.0.0.1:0", "--listen-https", "127.0.0.1:0"];
     if (models) args.push("--models", models);
     if (warmHosts !== undefined) args.push("--warm-hosts", String(warmHosts));
+    args.push(...flags);
     const child = spawn(program(), args, { stdio: ["ignore", "ignore", "pipe"] });
     const service = new Service(data, child);
     child.stderr.on("data", (chunk) => (service.log += chunk));
@@ -53,6 +54,7 @@ export class Service {
     service.http = service.ready.http.replace(/\/$/, "");
     const account = JSON.parse(readFileSync(join(data, "account.json"), "utf8"));
     service.account = account.accountId;
+    service.key = account.accountKey;
     const response = await fetch(`${service.http}/Accounts/${account.accountId}/token?api-version=2019-02-28-preview`, {
       headers: { Authorization: `Bearer ${account.accountId}:${account.accountKey}` },
     });

@@ -411,8 +411,8 @@ async function busy(form: HTMLFormElement, work: () => Promise<void>): Promise<v
   }
 }
 
-/** Shows the dialog; on submit runs `work`, and closes it if that went well. */
-function wire(dialog: HTMLDialogElement, work: (form: HTMLFormElement, who: Account) => Promise<boolean>): void {
+/** On submit runs `work`, and closes the dialog if that went well; the focus then goes where `work` says, or back. */
+function wire(dialog: HTMLDialogElement, work: (form: HTMLFormElement, who: Account) => Promise<boolean | HTMLElement>): void {
   const form = within<HTMLFormElement>(dialog, "form");
   for (const button of dialog.querySelectorAll<HTMLElement>("[data-closes]")) button.onclick = () => dialog.close();
   dialog.addEventListener("click", (event) => {
@@ -424,7 +424,9 @@ function wire(dialog: HTMLDialogElement, work: (form: HTMLFormElement, who: Acco
       if (!account) return;
       problemOf(form, "");
       try {
-        if (await work(form, account)) dialog.close();
+        const done = await work(form, account);
+        if (done) dialog.close();
+        if (done instanceof HTMLElement) done.focus();
       } catch (error) {
         if (failureOf(error).kind === "signedOut") return onTrouble({ kind: "signedOut" });
         problemOf(form, wordsOf(error));
@@ -493,8 +495,7 @@ wire(create, async (form, who) => {
   [filter, offset] = ["all", 0];
   el("find", HTMLInputElement).value = "";
   render();
-  within(rows.get(value.id)?.element ?? body, ".copy").focus();
-  return true;
+  return within(rows.get(value.id)?.element ?? body, ".copy");
 });
 
 /** An id that is easy to tell from others: 8 of 32 letters and digits, those that look alike left out. */

@@ -31,8 +31,8 @@ export class Row {
   constructor(known: Known, actions: RowActions) {
     this.#known = known;
     const { id } = known.session;
-    const heading = make("h3", "", id);
-    heading.title = id;
+    const name = make("strong", "", id);
+    name.title = id;
     const copyButton = make("button", "copy", icon("copy"));
     copyButton.setAttribute("aria-label", `Copy the id ${id}`);
     copyButton.onclick = () => void copy(copyButton, id);
@@ -50,7 +50,7 @@ export class Row {
     this.element.dataset["id"] = id;
     this.element.append(
       this.#state,
-      make("div", "who", make("div", "name", heading, copyButton), this.#about, this.#error),
+      make("div", "who", make("div", "name", name, copyButton), this.#about, this.#error),
       this.#lease,
       make("div", "actions", this.#open, this.#extend, this.#stop),
     );
@@ -65,7 +65,7 @@ export class Row {
     const since = ended && known.endedAt !== undefined ? `ended ${clockTime(known.endedAt, now)}` : `since ${clockTime(known.createdAt, now)}`;
     say(this.#about, `${session.size} · ${since}`);
     show(this.#error, session.error !== undefined);
-    if (session.error) say(this.#error, `${session.error.message} (${session.error.code})`);
+    if (session.error) say(this.#error, `${session.error.message.replace(/\.$/, "")} (${session.error.code})`);
     show(this.#open, session.status === "Ready" && !known.leaving);
     show(this.#extend, !ended && !known.leaving && session.maxLeaseTimeMinutes < 1440);
     show(this.#stop, !ended && !known.leaving);
