@@ -81,8 +81,9 @@ export class Row {
       say(this.#left, `lease ${total}`);
     } else if (session.status === "Ready" && !leaving) {
       const { elapsedMs, leftMs, totalMs } = leaseOf(this.#known, now);
+      // Of seconds that have begun, elapsed ones are left out and remaining ones are not: the two add up.
       say(this.#elapsed, `${stopwatch(elapsedMs)} of ${total}`);
-      say(this.#left, leftMs > 0 ? `${stopwatch(leftMs)} left` : "ending");
+      say(this.#left, leftMs > 0 ? `${stopwatch(Math.ceil(leftMs / 1000) * 1000)} left` : "ending");
       this.#bar.style.transform = `scaleX(${totalMs > 0 ? (elapsedMs / totalMs).toFixed(4) : 1})`;
       this.element.toggleAttribute("data-soon", leftMs <= Math.min(SOON_MS, totalMs / 4));
     } else {
