@@ -15,9 +15,11 @@ import unittest.mock
 class Server:
     """`with Server() as server:` gives `https`, `account`, `ca` of a running service."""
 
-    def __init__(self, *arguments, management=False):
-        """Further arguments of `belvedere serve`; with a management API, opened by `management_token`, if wanted."""
+    def __init__(self, *arguments, management=False, simulated=False):
+        """Further arguments of `belvedere serve`; with a management API, opened by `management_token`, if wanted; with
+        simulated hosts, of which there can be more than the machine has room for, if wanted (without arguments)."""
         self.arguments = arguments
+        self.simulated = simulated
         self.management_token = secrets.token_hex(32) if management else None
 
     def __enter__(self):
@@ -28,10 +30,13 @@ class Server:
             file = self.data / "management-token"
             file.write_text(self.management_token + "\n")
             self.arguments += ("--management-token-file", file)
+        if self.simulated:
+            command = [os.environ["BELVEDERE_CONTROL_PLANE"], self.data]
+        else:
+            command = [os.environ["BELVEDERE_BIN"], "serve", "--data", self.data,
+                       "--listen-http", "127.0.0.1:0", "--listen-https", "127.0.0.1:0", *self.arguments]
         self.process = subprocess.Popen(
-            [os.environ["BELVEDERE_BIN"], "serve", "--data", self.data,
-             "--listen-http", "127.0.0.1:0", "--listen-https", "127.0.0.1:0", *self.arguments],
-            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+            command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         ready = self.data / "ready.json"
         deadline = time.monotonic() + 30
         while not ready.exists():
@@ -64,6 +69,17 @@ class Server:
         self.log.close()
         self.folder.cleanup()
         assert code == 0, f"the server ended with {code}:\n{output}"
+
+
+def token_of(server, account):
+    """An access token by the SDK's own client of the token service."""
+    from azure.core.credentials import AzureKeyCredential
+    from azure.mixedreality.authentication import MixedRealityStsClient
+
+    client = MixedRealityStsClient(
+        account_id=account["accountId"], account_domain="localhost", custom_endpoint_url=server.https,
+        credential=AzureKeyCredential(account["accountKey"]), connection_verify=server.ca)
+    return client.get_token()
 
 
 def names_of_this_machine():

@@ -12,7 +12,7 @@ from azure.core.exceptions import (
 from azure.mixedreality.remoterendering import RenderingSessionSize
 from azure.mixedreality.remoterendering.aio import RemoteRenderingClient
 
-from server import Server, names_of_this_machine
+from server import Server, names_of_this_machine, token_of
 
 # The SDK never closes the connections of its client of the token service; asyncio tells at length.
 logging.getLogger("asyncio").setLevel(logging.CRITICAL)
@@ -78,6 +78,17 @@ class SessionsByAsyncSdk(unittest.IsolatedAsyncioTestCase):
         sessions = await asyncio.gather(*(poller.result() for poller in pollers))
         self.assertEqual([(session.id, session.status) for session in sessions], [(name, "Ready") for name in names])
         await asyncio.gather(*(self.client.stop_rendering_session(name) for name in names))
+
+    async def test_lists_go_over_pages(self):
+        with Server(simulated=True) as server:
+            account = server.account
+            async with RemoteRenderingClient(
+                    endpoint=server.https, account_id=account["accountId"], account_domain="localhost",
+                    credential=token_of(server, account), connection_verify=server.ca) as client:
+                names = [f"page-{n:03}" for n in range(101)]
+                for name in names:
+                    await client.begin_rendering_session(name, "Standard", 5)
+                self.assertEqual(await listed(client), names)
 
     async def test_keys_and_tokens(self):
         async with self.client_with(self.server.account["secondaryKey"]) as second:

@@ -12,18 +12,9 @@ import uuid
 from azure.core.credentials import AccessToken, AzureKeyCredential
 from azure.core.exceptions import (
     ClientAuthenticationError, HttpResponseError, ResourceExistsError, ResourceNotFoundError)
-from azure.mixedreality.authentication import MixedRealityStsClient
 from azure.mixedreality.remoterendering import RemoteRenderingClient, RenderingSessionSize
 
-from server import Server, names_of_this_machine
-
-
-def token_of(server, account):
-    """An access token by the SDK's own client of the token service."""
-    client = MixedRealityStsClient(
-        account_id=account["accountId"], account_domain="localhost", custom_endpoint_url=server.https,
-        credential=AzureKeyCredential(account["accountKey"]))
-    return client.get_token()
+from server import Server, names_of_this_machine, token_of
 
 
 def statuses(response):
@@ -153,6 +144,27 @@ class SessionsBySdk(unittest.TestCase):
         self.assertIsInstance(other, ResourceExistsError)
         self.assertEqual((other.status_code, other.error.code), (409, "Conflict"))
         self.client.stop_rendering_session(name)
+
+
+class PagesBySdk(unittest.TestCase):
+    """Lists that are longer than a page, which the SDK goes through by itself (items 60, 61)."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = cls.enterClassContext(Server(simulated=True))
+        os.environ["REQUESTS_CA_BUNDLE"] = cls.server.ca
+
+    def test_lists_go_over_pages(self):
+        client = RemoteRenderingClient(
+            endpoint=self.server.https, account_id=self.server.account["accountId"], account_domain="localhost",
+            credential=token_of(self.server, self.server.account), polling_interval=0.1)
+        names = [f"page-{n:03}" for n in range(202)]
+        pollers = [client.begin_rendering_session(name, "Standard", 5) for name in names]
+        self.assertEqual({poller.result().status for poller in pollers}, {"Ready"})
+        pages = [[session.id for session in page] for page in client.list_rendering_sessions().by_page()]
+        self.assertEqual([len(page) for page in pages], [100, 100, 2])
+        self.assertEqual(sum(pages, []), names)
+        self.assertEqual([session.id for session in client.list_rendering_sessions()], names)
 
 
 class LimitsBySdk(unittest.TestCase):

@@ -136,8 +136,6 @@ fn control_config(settings: Settings, demo: Option<control::Demo>) -> Result<con
     let command = [own.into(), "host".into()].into_iter().chain(host.to_args()).collect();
     let address = |wanted: SocketAddr| if settings.default_ports { free_or_any(wanted) } else { wanted };
     let defaults = control::Config::new(settings.data, command);
-    let mut sizes = defaults.sizes;
-    sizes.standard.n_warm = settings.warm_hosts;
     Ok(control::Config {
         listen_http: address(settings.listen_http),
         listen_https: address(settings.listen_https),
@@ -148,8 +146,8 @@ fn control_config(settings: Settings, demo: Option<control::Demo>) -> Result<con
         inspector_port: settings.inspector_port,
         models_dir: settings.models,
         demo,
-        sizes,
-        n_hosts_max: settings.max_hosts,
+        sizes: settings.sizes,
+        n_hosts_max: settings.max_hosts.unwrap_or(defaults.n_hosts_max),
         rate_limit: settings.rate_limit,
         cors_origins: settings.cors_origins,
         oidc_issuers: settings.oidc_issuers,

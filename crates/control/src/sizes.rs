@@ -141,6 +141,20 @@ impl SizeLimits {
             },
         }
     }
+
+    /// What is wrong with them, in words for whoever set them.
+    pub fn flaw(&self) -> Option<String> {
+        if self.memory_bytes.is_some_and(|bytes| bytes < MEMORY_MIN) {
+            return Some(format!(
+                "the memory limit is below {} MiB, in which no model fits",
+                MEMORY_MIN >> 20
+            ));
+        }
+        if !(self.teraflops.is_finite() && self.teraflops > 0.0) {
+            return Some("the teraflops are no positive number".to_owned());
+        }
+        None
+    }
 }
 
 /// The most that `n_threads` of this machine can compute, rounded to a thousandth, and never zero: clients divide by it.
@@ -188,20 +202,9 @@ impl Sizes {
 
     /// What is wrong with them, in words for whoever set them.
     pub(crate) fn flaw(&self) -> Option<String> {
-        Self::ALL.into_iter().find_map(|size| {
-            let limits = self.of(size);
-            let name = size.as_str();
-            if limits.memory_bytes.is_some_and(|bytes| bytes < MEMORY_MIN) {
-                return Some(format!(
-                    "the memory limit of size {name} is below {} MiB, in which no model fits",
-                    MEMORY_MIN >> 20
-                ));
-            }
-            if !(limits.teraflops.is_finite() && limits.teraflops > 0.0) {
-                return Some(format!("the teraflops of size {name} are no positive number"));
-            }
-            None
-        })
+        Self::ALL
+            .into_iter()
+            .find_map(|size| Some(format!("of size {}, {}", size.as_str(), self.of(size).flaw()?)))
     }
 }
 
@@ -266,7 +269,7 @@ mod tests {
         assert!(small.flaw().unwrap().contains("Premium"));
         let mut weak = good;
         weak.standard.teraflops = 0.0;
-        assert!(weak.flaw().unwrap().contains("teraflops of size Standard"));
+        assert!(weak.flaw().unwrap().contains("Standard, the teraflops"));
     }
 
     proptest! {

@@ -4,6 +4,7 @@
 //! `config show` and the page in `docs/how-to/` follow from that. What reads it is [`super::Settings`].
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use control::Origin;
@@ -266,21 +267,109 @@ pub(crate) static WARM_HOSTS: Key<u32> = Key {
         Form::Whole,
         "N",
         "1",
-        "How many hosts wait, started, for the next session; 0 starts each on demand.",
+        "How many hosts of size Standard wait, started, for the next session; 0 starts each on demand.",
     ),
     parse: whole,
 };
 
 pub(crate) static MAX_HOSTS: Key<u32> = Key {
-    about: about_or(
+    about: about(
         "max-hosts",
         Form::Whole,
         "N",
-        "16",
-        "How many sessions may have hosts at the same time; further ones end in Error.",
+        "How many sessions of all sizes may have hosts at the same time; further ones end in Error. Without it: 8 for each processor, but no more than memory has 512 MiB for, and 256.",
     ),
     parse: whole,
 };
+
+/// What can be set for one size.
+pub(crate) struct SizeKeys {
+    pub(crate) threads: Key<NonZeroU32>,
+    pub(crate) memory_mib: Key<u64>,
+    pub(crate) primitives: Key<u64>,
+    pub(crate) teraflops: Key<f32>,
+    pub(crate) warm_hosts: Key<u32>,
+    pub(crate) max_hosts: Key<u32>,
+}
+
+macro_rules! size_keys {
+    ($size:literal, $threads:literal, $memory:literal, $primitives:literal, $warm:literal, $hosts:literal) => {
+        SizeKeys {
+            threads: Key {
+                about: about(
+                    concat!("sizes.", $size, ".threads"),
+                    Form::Whole,
+                    "N",
+                    concat!("Threads that render a session of this size. Without it: ", $threads, "."),
+                ),
+                parse: positive,
+            },
+            memory_mib: Key {
+                about: about(
+                    concat!("sizes.", $size, ".memory-mib"),
+                    Form::Whole,
+                    "MIB",
+                    concat!("Memory of a session of this size with its models; 0 sets no limit. Without it: ", $memory, "."),
+                ),
+                parse: whole_64,
+            },
+            primitives: Key {
+                about: about(
+                    concat!("sizes.", $size, ".primitives"),
+                    Form::Whole,
+                    "N",
+                    concat!("Most triangles of a model as drawn; 0 sets no limit but memory. Without it: ", $primitives, "."),
+                ),
+                parse: whole_64,
+            },
+            teraflops: Key {
+                about: about(
+                    concat!("sizes.", $size, ".teraflops"),
+                    Form::Text,
+                    "NUMBER",
+                    "What sessions of this size report as `teraflops`. Without it: what its threads can compute at most.",
+                ),
+                parse: positive_real,
+            },
+            warm_hosts: Key {
+                about: about(
+                    concat!("sizes.", $size, ".warm-hosts"),
+                    Form::Whole,
+                    "N",
+                    concat!("How many hosts of this size wait, started, for the next session. Without it: ", $warm, "."),
+                ),
+                parse: whole,
+            },
+            max_hosts: Key {
+                about: about(
+                    concat!("sizes.", $size, ".max-hosts"),
+                    Form::Whole,
+                    "N",
+                    concat!("How many sessions of this size may have hosts at the same time. Without it: ", $hosts, "."),
+                ),
+                parse: whole,
+            },
+        }
+    };
+}
+
+pub(crate) static STANDARD: SizeKeys = size_keys!(
+    "standard",
+    "half of the processors, but two if there are two",
+    "a quarter of the machine's, but 1024 if it has so much",
+    "20000000",
+    "`warm-hosts`",
+    "`max-hosts`"
+);
+
+pub(crate) static PREMIUM: SizeKeys = size_keys!(
+    "premium",
+    "all processors",
+    "half of the machine's, but 1024 if it has so much",
+    "no limit but memory",
+    "1 on a machine with 4 processors and 8 GiB or more, else 0",
+    "a quarter of what `max-hosts` is by default"
+);
 
 pub(crate) static REQUESTS_PER_MINUTE: Key<u32> = Key {
     about: about_or(
@@ -343,6 +432,18 @@ pub(crate) static TABLE: &[&dyn Row] = &[
     &MODELS,
     &WARM_HOSTS,
     &MAX_HOSTS,
+    &STANDARD.threads,
+    &STANDARD.memory_mib,
+    &STANDARD.primitives,
+    &STANDARD.teraflops,
+    &STANDARD.warm_hosts,
+    &STANDARD.max_hosts,
+    &PREMIUM.threads,
+    &PREMIUM.memory_mib,
+    &PREMIUM.primitives,
+    &PREMIUM.teraflops,
+    &PREMIUM.warm_hosts,
+    &PREMIUM.max_hosts,
     &REQUESTS_PER_MINUTE,
     &CORS_ORIGINS,
     &MANAGEMENT_TOKEN_FILE,
@@ -408,6 +509,19 @@ fn ip(text: &str) -> Result<IpAddr, String> {
 
 fn whole(text: &str) -> Result<u32, String> {
     text.parse().map_err(|_odd| format!("allowed are whole numbers from 0 to {}", u32::MAX))
+}
+
+fn whole_64(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_odd| "allowed are whole numbers from 0".to_owned())
+}
+
+fn positive(text: &str) -> Result<NonZeroU32, String> {
+    text.parse().map_err(|_odd| format!("allowed are whole numbers from 1 to {}", u32::MAX))
+}
+
+fn positive_real(text: &str) -> Result<f32, String> {
+    let number = text.parse().ok().filter(|number: &f32| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| "allowed are numbers above 0, such as 0.5".to_owned())
 }
 
 fn session_port(text: &str) -> Result<u16, String> {

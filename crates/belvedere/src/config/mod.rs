@@ -19,7 +19,9 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
 use control::clock::{Clock as _, SystemClock};
-use control::{Acme, CertificateFiles, Certificates, ManagementToken, OidcIssuer, Origin, RateLimit};
+use control::{
+    Acme, CertificateFiles, Certificates, Machine, ManagementToken, OidcIssuer, Origin, RateLimit, Sizes,
+};
 
 use keys::Form;
 use sources::{Problem, Problems, Source, Values};
@@ -121,8 +123,9 @@ pub(crate) struct Settings {
     pub(crate) inspector_port: u16,
     pub(crate) media: Media,
     pub(crate) models: Option<PathBuf>,
-    pub(crate) warm_hosts: u32,
-    pub(crate) max_hosts: u32,
+    pub(crate) sizes: Sizes,
+    /// Of all sizes.
+    pub(crate) max_hosts: Option<u32>,
     pub(crate) rate_limit: RateLimit,
     pub(crate) cors_origins: Vec<Origin>,
     pub(crate) oidc_issuers: Vec<OidcIssuer>,
@@ -187,8 +190,8 @@ impl Settings {
                 advertise: values.one(&keys::MEDIA_ADVERTISE),
             },
             models,
-            warm_hosts: values.one(&keys::WARM_HOSTS).unwrap_or_default(),
-            max_hosts: values.one(&keys::MAX_HOSTS).unwrap_or_default(),
+            sizes: sizes(values),
+            max_hosts: values.one(&keys::MAX_HOSTS),
             cors_origins: values.all(&keys::CORS_ORIGINS),
             oidc_issuers: values.oidc.iter().map(|(issuer, _)| issuer.clone()).collect(),
             management_token,
@@ -196,6 +199,41 @@ impl Settings {
             log: values.one(&keys::LOG),
         })
     }
+}
+
+/// What was set of the sizes, over what the machine suggests.
+fn sizes(values: &mut Values) -> Sizes {
+    let mut sizes = Sizes::for_machine(&Machine::detect());
+    if let Some(warm_hosts) = values.one(&keys::WARM_HOSTS) {
+        sizes.standard.n_warm = warm_hosts;
+    }
+    // 0 means that there is no limit.
+    let limit = |number: u64| (number > 0).then_some(number);
+    for (limits, keys) in [(&mut sizes.standard, &keys::STANDARD), (&mut sizes.premium, &keys::PREMIUM)] {
+        if let Some(threads) = values.one(&keys.threads) {
+            limits.n_threads = threads;
+        }
+        if let Some(mib) = values.one(&keys.memory_mib) {
+            limits.memory_bytes = limit(mib.saturating_mul(1 << 20));
+        }
+        if let Some(primitives) = values.one(&keys.primitives) {
+            limits.n_primitives_max = limit(primitives);
+        }
+        if let Some(teraflops) = values.one(&keys.teraflops) {
+            limits.teraflops = teraflops;
+        }
+        if let Some(warm_hosts) = values.one(&keys.warm_hosts) {
+            limits.n_warm = warm_hosts;
+        }
+        if let Some(max_hosts) = values.one(&keys.max_hosts) {
+            limits.n_hosts_max = Some(max_hosts);
+        }
+        // Memory is the one value that can be a number and still impossible.
+        if let Some(flaw) = limits.flaw() {
+            values.problem(values.source(&keys.memory_mib), flaw);
+        }
+    }
+    sizes
 }
 
 /// Where the certificate comes from; files are read and checked here already.

@@ -62,7 +62,10 @@ fn flags_win_over_variables_over_the_file_over_defaults() {
     };
     let settings = told.settings();
     assert_eq!(settings.hostname, "flag");
-    assert_eq!((settings.warm_hosts, settings.max_hosts, settings.handshake_port), (4, 3, 50_051));
+    assert_eq!(
+        (settings.sizes.standard.n_warm, settings.max_hosts, settings.handshake_port),
+        (4, Some(3), 50_051)
+    );
     assert_eq!((settings.listen_https.port(), settings.default_ports), (8443, true));
     let values = told.values();
     assert_eq!(values.source(&keys::HOSTNAME).to_string(), "--hostname");
@@ -80,8 +83,32 @@ fn defaults_are_what_the_control_plane_has() {
     assert_eq!(settings.hostname, theirs.hostname);
     assert_eq!(settings.handshake_port, theirs.handshake_port);
     assert_eq!(settings.inspector_port, theirs.inspector_port);
-    assert_eq!(settings.warm_hosts, theirs.sizes.standard.n_warm);
+    assert_eq!(settings.sizes, theirs.sizes);
+    assert_eq!(settings.max_hosts, None);
     assert_eq!(settings.rate_limit, theirs.rate_limit);
+}
+
+#[test]
+fn sizes_are_set_one_by_one() {
+    let told = Told {
+        file: "warm-hosts = 2\n[sizes.standard]\nthreads = 3\nprimitives = 0\n[sizes.premium]\nmemory-mib = 2048\nteraflops = \"0.5\"\nwarm-hosts = 1\n",
+        variables: &[("BELVEDERE_SIZES_PREMIUM_MAX_HOSTS", "7")],
+        flags: &["--sizes-standard-memory-mib", "0"],
+    };
+    let sizes = told.settings().sizes;
+    let (standard, premium) = (sizes.standard, sizes.premium);
+    assert_eq!((standard.n_threads.get(), standard.n_primitives_max, standard.memory_bytes), (3, None, None));
+    assert_eq!((premium.memory_bytes, premium.teraflops, premium.n_warm), (Some(2 << 30), 0.5, 1));
+    assert_eq!((standard.n_warm, premium.n_hosts_max), (2, Some(7)));
+    for (file, place) in [
+        ("[sizes.standard]\nthreads = 0\n", "file:2"),
+        ("[sizes.premium]\nmemory-mib = 100\n", "file:2: the memory limit is below 256 MiB"),
+        ("[sizes.premium]\n\nteraflops = \"nan\"\n", "file:3"),
+        ("[sizes.tiny]\nthreads = 1\n", "file:1"),
+    ] {
+        let problems = Told { file, ..Told::default() }.problems();
+        assert!(problems.len() == 1 && problems[0].starts_with(place), "{problems:?}");
+    }
 }
 
 #[test]

@@ -27,6 +27,7 @@ import java.time.Duration;
 import java.time.OffsetDateTime;
 import java.util.List;
 import java.util.UUID;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -38,32 +39,37 @@ import org.junit.jupiter.api.Test;
 class RemoteRenderingTest {
     private static final Duration POLL = Duration.ofMillis(100);
     private static Server server;
-    private static String domain;
+    private static Server large;
 
     @BeforeAll
     static void start() throws Exception {
-        server = new Server();
-        domain = server.account.get("accountDomain").asText();
+        server = Server.start();
+        large = Server.simulated();
         // As on the command line of a JVM; read when the first connection with TLS is made.
-        System.setProperty("javax.net.ssl.trustStore", server.trustStore("changeit").toString());
+        System.setProperty("javax.net.ssl.trustStore", Server.trustStore("changeit", server, large).toString());
         System.setProperty("javax.net.ssl.trustStorePassword", "changeit");
     }
 
     @AfterAll
     static void stop() throws Exception {
         server.close();
+        large.close();
     }
 
-    private static RemoteRenderingClientBuilder builder(String key) {
+    private static String of(Server server, String member) {
+        return server.account.get(member).asText();
+    }
+
+    private static RemoteRenderingClientBuilder builder(Server server, String key) {
         return new RemoteRenderingClientBuilder()
-            .endpoint("https://remoterendering." + domain)
-            .accountId(server.account.get("accountId").asText())
-            .accountDomain(domain)
+            .endpoint("https://remoterendering." + of(server, "accountDomain"))
+            .accountId(of(server, "accountId"))
+            .accountDomain(of(server, "accountDomain"))
             .credential(new AzureKeyCredential(key));
     }
 
     private static RemoteRenderingClient client() {
-        return builder(server.account.get("accountKey").asText()).buildClient();
+        return builder(server, of(server, "accountKey")).buildClient();
     }
 
     private static BeginSessionOptions minutes(int minutes) {
@@ -119,7 +125,7 @@ class RemoteRenderingTest {
 
     @Test
     void theAsynchronousClientDoesTheSame() {
-        RemoteRenderingAsyncClient client = builder(server.account.get("accountKey").asText()).buildAsyncClient();
+        RemoteRenderingAsyncClient client = builder(server, of(server, "accountKey")).buildAsyncClient();
         String name = name();
         RenderingSession ready = client.beginSession(name, minutes(5)).setPollInterval(POLL)
             .last().flatMap(AsyncPollResponse::getFinalResult).block(Duration.ofSeconds(60));
@@ -144,6 +150,19 @@ class RemoteRenderingTest {
     }
 
     @Test
+    void listsGoOverPages() {
+        RemoteRenderingClientBuilder builder = builder(large, of(large, "accountKey"));
+        RemoteRenderingAsyncClient client = builder.buildAsyncClient();
+        List<String> names = IntStream.range(0, 101).mapToObj(n -> String.format("page-%03d", n)).toList();
+        for (String name : names) {
+            client.beginSession(name, minutes(5)).setPollInterval(POLL).blockFirst();
+        }
+        assertEquals(names, builder.buildClient().listSessions().stream().map(RenderingSession::getId).toList());
+        List<Integer> sizes = client.listSessions().byPage().map(page -> page.getValue().size()).collectList().block();
+        assertEquals(List.of(100, 1), sizes);
+    }
+
+    @Test
     void errorsNameWhatIsWrong() {
         RemoteRenderingClient client = client();
         String negative = refused(400, () -> client.beginSession(name(), minutes(-4))).getMessage().toLowerCase();
@@ -159,22 +178,22 @@ class RemoteRenderingTest {
 
     @Test
     void keysAndTokens() throws Exception {
-        RemoteRenderingClient second = builder(server.account.get("secondaryKey").asText()).buildClient();
+        RemoteRenderingClient second = builder(server, of(server, "secondaryKey")).buildClient();
         assertNotNull(second.listSessions().stream().toList());
-        RemoteRenderingClient wrong = builder("A".repeat(43) + "=").buildClient();
+        RemoteRenderingClient wrong = builder(server, "A".repeat(43) + "=").buildClient();
         refused(401, () -> wrong.getSession("x"));
 
         JsonNode other = server.createAccount("other");
         AccessToken token = new MixedRealityStsClientBuilder()
             .accountId(other.get("accountId").asText())
-            .accountDomain(domain)
+            .accountDomain(of(server, "accountDomain"))
             .credential(new AzureKeyCredential(other.get("accountKey").asText()))
             .buildClient().getToken();
         assertTrue(Duration.between(OffsetDateTime.now(), token.getExpiresAt()).toHours() >= 23);
         RemoteRenderingClient stranger = new RemoteRenderingClientBuilder()
-            .endpoint("https://remoterendering." + domain)
-            .accountId(server.account.get("accountId").asText())
-            .accountDomain(domain)
+            .endpoint("https://remoterendering." + of(server, "accountDomain"))
+            .accountId(of(server, "accountId"))
+            .accountDomain(of(server, "accountDomain"))
             .accessToken(token)
             .buildClient();
         assertTrue(refused(403, () -> stranger.getSession("x")).getMessage().contains("Forbidden"));

@@ -9,10 +9,10 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.GeneralSecurityException;
 import java.security.KeyStore;
+import java.security.cert.Certificate;
 import java.security.cert.CertificateFactory;
 import java.time.Duration;
 import java.time.Instant;
-import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
@@ -24,12 +24,21 @@ final class Server implements AutoCloseable {
     /** Content of account.json: the first account, its keys and its domain. */
     final JsonNode account;
 
-    /** Starts it, with further arguments of `belvedere serve`. */
-    Server(String... arguments) throws IOException, InterruptedException {
-        data = Files.createTempDirectory("belvedere-test-");
-        List<String> command = new ArrayList<>(List.of(binary(), "serve", "--data", data.toString(),
+    /** Starts `belvedere serve`. */
+    static Server start() throws IOException, InterruptedException {
+        Path data = Files.createTempDirectory("belvedere-test-");
+        return new Server(data, List.of(program("BELVEDERE_BIN"), "serve", "--data", data.toString(),
             "--listen-http", "127.0.0.1:0", "--listen-https", "127.0.0.1:0"));
-        command.addAll(List.of(arguments));
+    }
+
+    /** Starts one with simulated hosts, of which there can be more than the machine has room for. */
+    static Server simulated() throws IOException, InterruptedException {
+        Path data = Files.createTempDirectory("belvedere-test-");
+        return new Server(data, List.of(program("BELVEDERE_CONTROL_PLANE"), data.toString()));
+    }
+
+    private Server(Path data, List<String> command) throws IOException, InterruptedException {
+        this.data = data;
         Path log = data.resolve("log.txt");
         process = new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile()).start();
         Instant deadline = Instant.now().plus(Duration.ofSeconds(30));
@@ -43,22 +52,25 @@ final class Server implements AutoCloseable {
         account = new ObjectMapper().readTree(data.resolve("account.json").toFile());
     }
 
-    private static String binary() {
-        String binary = System.getenv("BELVEDERE_BIN");
-        if (binary == null) {
-            throw new IllegalStateException("BELVEDERE_BIN must name the program to test");
+    private static String program(String variable) {
+        String program = System.getenv(variable);
+        if (program == null) {
+            throw new IllegalStateException(variable + " must name the program to test");
         }
-        return binary;
+        return program;
     }
 
-    /** What `keytool -importcert -file ca.pem -keystore trust.p12` makes of the server's certificate authority. */
-    Path trustStore(String password) throws IOException, GeneralSecurityException {
+    /** What `keytool -importcert -file ca.pem -keystore trust.p12` makes of the servers' certificate authorities. */
+    static Path trustStore(String password, Server... servers) throws IOException, GeneralSecurityException {
         KeyStore store = KeyStore.getInstance("PKCS12");
         store.load(null, null);
-        try (InputStream ca = Files.newInputStream(data.resolve("tls").resolve("ca.pem"))) {
-            store.setCertificateEntry("belvedere", CertificateFactory.getInstance("X.509").generateCertificate(ca));
+        for (Server server : servers) {
+            try (InputStream ca = Files.newInputStream(server.data.resolve("tls").resolve("ca.pem"))) {
+                Certificate certificate = CertificateFactory.getInstance("X.509").generateCertificate(ca);
+                store.setCertificateEntry(server.data.toString(), certificate);
+            }
         }
-        Path path = data.resolve("trust.p12");
+        Path path = servers[0].data.resolve("trust.p12");
         try (OutputStream out = Files.newOutputStream(path)) {
             store.store(out, password.toCharArray());
         }
@@ -67,7 +79,7 @@ final class Server implements AutoCloseable {
 
     /** Makes another account. */
     JsonNode createAccount(String name) throws IOException, InterruptedException {
-        Process command = new ProcessBuilder(binary(), "account", "--data", data.toString(), "create", name).start();
+        Process command = new ProcessBuilder(program("BELVEDERE_BIN"), "account", "--data", data.toString(), "create", name).start();
         JsonNode made = new ObjectMapper().readTree(command.getInputStream());
         if (command.waitFor() != 0) {
             throw new IllegalStateException("`belvedere account create` failed");
