@@ -86,6 +86,7 @@ pub(crate) fn serve(args: &[String]) -> Result<()> {
         inspector_port: 0,
         n_hosts_max: N_HOSTS_MAX,
         rate_limit: RateLimit::NONE,
+        refusal_limit: RateLimit::NONE,
         provisioner: Some(Arc::new(Printer::default())),
         ..Config::new(PathBuf::from(data), Vec::new())
     };

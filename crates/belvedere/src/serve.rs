@@ -1,6 +1,7 @@
 //! `belvedere`, `serve`, `view` and `host`: the long-running commands.
 
 use std::ffi::OsString;
+use std::io::IsTerminal as _;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{ServeArgs, Settings};
+use crate::config::{LogFormat, ServeArgs, Settings};
 
 /// What is logged if nobody says what.
 const LOG: &str = "warn";
@@ -20,6 +21,9 @@ pub(crate) struct HostArgs {
     /// What is logged.
     #[arg(long)]
     log: Option<String>,
+    /// As JSON.
+    #[arg(long)]
+    log_json: bool,
     /// Where media is received.
     #[arg(long)]
     media_listen: Option<SocketAddr>,
@@ -37,7 +41,7 @@ impl HostArgs {
             ("--media-advertise", self.media_advertise.map(|ip| ip.to_string())),
         ];
         let given = pairs.into_iter().filter_map(|(flag, value)| Some([flag.into(), value?.into()]));
-        given.flatten().collect()
+        given.flatten().chain(self.log_json.then(|| "--log-json".into())).collect()
     }
 }
 
@@ -58,7 +62,7 @@ pub(crate) enum Shown {
 pub(crate) fn run(args: &ServeArgs, shown: Shown) -> Result<()> {
     let began = Instant::now();
     let (settings, warnings) = args.settings()?;
-    log_to_stderr(settings.log.as_deref());
+    log_to_stderr(settings.log.as_deref(), settings.log_format);
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -75,15 +79,27 @@ pub(crate) fn run(args: &ServeArgs, shown: Shown) -> Result<()> {
             lease_minutes: OWN_LEASE_MINUTES,
         }),
     };
+    let drain_limit = settings.drain_limit;
     let config = control_config(settings, demo)?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-        let interrupted = interrupted()?;
+        let mut signals = Signals::new()?;
         let demo = config.demo.is_some();
         let mut running = control::start(config).await?;
         print!("{}", banner(&running, demo, began.elapsed()));
-        let ended = tokio::select! {
-            () = interrupted => Ok(()),
-            () = running.broken() => Err(anyhow::anyhow!("a part of the service failed; the log above says which")),
+        let ended = loop {
+            tokio::select! {
+                signal = signals.next() => match signal {
+                    Signal::Reload => running.reload_certificates(),
+                    Signal::End => break Ok(()),
+                    Signal::Drain => {
+                        drain(&running, &mut signals, drain_limit).await;
+                        break Ok(());
+                    }
+                },
+                () = running.broken() => {
+                    break Err(anyhow::anyhow!("a part of the service failed; the log above says which"));
+                }
+            }
         };
         running.stop().await;
         ended
@@ -92,7 +108,7 @@ pub(crate) fn run(args: &ServeArgs, shown: Shown) -> Result<()> {
 
 /// Serves one session, as told by the environment.
 pub(crate) fn host(args: &HostArgs) -> Result<()> {
-    log_to_stderr(args.log.as_deref());
+    log_to_stderr(args.log.as_deref(), if args.log_json { LogFormat::Json } else { LogFormat::Text });
     let mut config = host::HostConfig::from_env()?;
     if let Some(listen) = args.media_listen {
         config.media_listen = listen;
@@ -101,18 +117,21 @@ pub(crate) fn host(args: &HostArgs) -> Result<()> {
     host::run(config)
 }
 
-fn log_to_stderr(filter: Option<&str>) {
+fn log_to_stderr(filter: Option<&str>, format: LogFormat) {
     let filter = match filter {
         Some(filter) => EnvFilter::new(filter),
         None => EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new(LOG)),
     };
-    tracing_subscriber::fmt()
+    let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         // A host outlives a control plane that was killed, and with it the reader of its log; the complaint about
         // that would go to the same broken pipe and panic.
-        .log_internal_errors(false)
-        .init();
+        .log_internal_errors(false);
+    match format {
+        LogFormat::Text => subscriber.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => subscriber.json().flatten_event(true).init(),
+    }
 }
 
 /// The model's path as the host gets it: absolute, and known to exist.
@@ -130,6 +149,7 @@ fn control_config(settings: Settings, demo: Option<control::Demo>) -> Result<con
     let own = std::env::current_exe().context("the program cannot find itself to start hosts")?;
     let host = HostArgs {
         log: settings.log,
+        log_json: settings.log_format == LogFormat::Json,
         media_listen: settings.media.listen,
         media_advertise: settings.media.advertise,
     };
@@ -149,6 +169,8 @@ fn control_config(settings: Settings, demo: Option<control::Demo>) -> Result<con
         sizes: settings.sizes,
         n_hosts_max: settings.max_hosts.unwrap_or(defaults.n_hosts_max),
         rate_limit: settings.rate_limit,
+        refusal_limit: settings.refusal_limit,
+        audit: settings.audit,
         cors_origins: settings.cors_origins,
         oidc_issuers: settings.oidc_issuers,
         management_token: settings.management_token,
@@ -164,16 +186,61 @@ fn free_or_any(wanted: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Resolves at Ctrl-C or SIGTERM. Made before the service starts, so that none is missed.
-fn interrupted() -> Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    Ok(async move {
+/// What people and service managers ask for by signals.
+enum Signal {
+    /// SIGINT: somebody at the terminal wants it to end.
+    End,
+    /// SIGTERM: end when the sessions have ended.
+    Drain,
+    /// SIGHUP: look at the certificate files.
+    Reload,
+}
+
+struct Signals {
+    int: tokio::signal::unix::Signal,
+    term: tokio::signal::unix::Signal,
+    hup: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    /// Made before the service starts, so that none is missed.
+    fn new() -> Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            int: signal(SignalKind::interrupt())?,
+            term: signal(SignalKind::terminate())?,
+            hup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = int.recv() => (),
-            _ = term.recv() => (),
+            _ = self.int.recv() => Signal::End,
+            _ = self.term.recv() => Signal::Drain,
+            _ = self.hup.recv() => Signal::Reload,
         }
-    })
+    }
+}
+
+/// Lets the sessions end by themselves, until `limit` or a second signal.
+async fn drain(running: &control::Running, signals: &mut Signals, limit: Duration) {
+    eprintln!(
+        "Draining: no new sessions; those that run have {} s. A second signal ends them now.",
+        limit.as_secs()
+    );
+    let end = tokio::time::sleep(limit);
+    let drained = running.drain();
+    tokio::pin!(end, drained);
+    loop {
+        tokio::select! {
+            () = &mut drained => return tracing::info!("all sessions have ended"),
+            () = &mut end => return tracing::info!("the drain limit has come"),
+            signal = signals.next() => match signal {
+                Signal::Reload => running.reload_certificates(),
+                Signal::End | Signal::Drain => return tracing::info!("told again to end"),
+            },
+        }
+    }
 }
 
 /// What somebody who just started the service wants to know.

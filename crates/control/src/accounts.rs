@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::audit::{self, Actor, Outcome, Record};
 use crate::clock::timestamp;
 use crate::files::{make_private_folder, write_private};
 use crate::secrets::account_key;
@@ -68,7 +69,9 @@ pub enum AccountError {
 ///
 /// If the data folder or its database cannot be opened or written.
 pub async fn create(data_dir: &Path, name: &str) -> Result<Account, AccountError> {
-    with_store(data_dir, async |store| Ok(create_in(store, name).await?)).await
+    let account = with_store(data_dir, async |store| Ok(create_in(store, name).await?)).await?;
+    note(data_dir, "account.create", Some(account.id));
+    Ok(account)
 }
 
 /// Lists the accounts, oldest first.
@@ -86,6 +89,12 @@ pub async fn list(data_dir: &Path) -> Result<Vec<Account>, AccountError> {
 ///
 /// If there is no such account, or the data folder or its database cannot be opened or written.
 pub async fn rotate_key(data_dir: &Path, id: AccountId, which: WhichKey) -> Result<Account, AccountError> {
+    let account = rotate_key_in(data_dir, id, which).await?;
+    note(data_dir, "account.regenerateKey", Some(id));
+    Ok(account)
+}
+
+async fn rotate_key_in(data_dir: &Path, id: AccountId, which: WhichKey) -> Result<Account, AccountError> {
     with_store(data_dir, async |store| {
         let account = store.replace_key(id, which, &account_key()).await?.ok_or(AccountError::Unknown(id))?;
         let path = account_path(data_dir);
@@ -110,7 +119,31 @@ pub async fn rotate_key(data_dir: &Path, id: AccountId, which: WhichKey) -> Resu
 ///
 /// If the data folder or its database cannot be opened or written.
 pub async fn rotate_signing_key(data_dir: &Path, revoke: bool) -> Result<(), AccountError> {
-    with_store(data_dir, async |store| rotate_signing_key_in(store, revoke).await).await
+    with_store(data_dir, async |store| rotate_signing_key_in(store, revoke).await).await?;
+    note(data_dir, if revoke { "signingKey.revoke" } else { "signingKey.rotate" }, None);
+    Ok(())
+}
+
+/// Folder of the audit log.
+pub(crate) fn audit_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("audit")
+}
+
+/// Writes into the audit log what was done on the data folder itself.
+fn note(data_dir: &Path, action: &'static str, account: Option<AccountId>) {
+    let record = Record {
+        time: audit::timestamp(OffsetDateTime::now_utc()),
+        actor: Actor::DataFolder { uid: rustix::process::getuid().as_raw() },
+        action,
+        target: account.map(|account| format!("/accounts/{account}")),
+        outcome: Outcome::Done,
+        status: None,
+        correlation_vector: None,
+        remote: None,
+    };
+    if let Err(error) = audit::append(&audit_path(data_dir), &record) {
+        tracing::warn!(%error, action, "the audit log cannot be written");
+    }
 }
 
 async fn rotate_signing_key_in(store: &Store, revoke: bool) -> Result<(), AccountError> {

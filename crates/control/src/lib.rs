@@ -10,6 +10,7 @@
 //! [`start`] brings it up in a data folder; [`Running`] stands for it.
 
 pub mod accounts;
+mod audit;
 pub mod clock;
 mod engine;
 mod files;
@@ -28,6 +29,7 @@ mod tls;
 mod tokens;
 
 pub use accounts::AccountFile;
+pub use audit::AuditLimits;
 pub use files::FolderError;
 pub use http::cors::{NoOrigin, Origin};
 pub use http::listen::SESSION_PORTS;
@@ -36,7 +38,9 @@ pub use oidc::OidcIssuer;
 pub use openapi::openapi_json;
 pub use rate::RateLimit;
 pub use sizes::{Machine, SizeLimits, Sizes};
-pub use start::{Config, DEFAULT_RATE_LIMIT, Demo, Paths, Ready, Running, StartError, start};
+pub use start::{
+    Config, DEFAULT_RATE_LIMIT, DEFAULT_REFUSAL_LIMIT, Demo, Paths, Ready, Running, StartError, start,
+};
 pub use store::{Account, StoreError};
 pub use tls::{Acme, CertificateFiles, Certificates, TlsError};
 pub use tokens::{Role, SIGNING_KEY_LIFE, TOKEN_LIFE, TokenError};

@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use protocol::rest::SessionStatus;
 
+use crate::audit::Health;
 use crate::store::Written;
 
 /// What the engine has at a moment.
@@ -21,6 +22,8 @@ pub(crate) struct Census {
     pub(crate) n_hosts_warm: u32,
     pub(crate) n_hosts_serving: u32,
     pub(crate) n_hosts_ending: u32,
+    /// No new sessions are taken.
+    pub(crate) draining: bool,
 }
 
 /// Upper bounds of the times from create to Ready: a warm host takes milliseconds, a cold one with a large program
@@ -76,6 +79,7 @@ const ENDS: [SessionStatus; 3] = [SessionStatus::Stopped, SessionStatus::Expired
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     n_created: AtomicU64,
+    n_held_off: AtomicU64,
     n_ended: [AtomicU64; ENDS.len()],
     /// Starts by bucket, each counted once; the last one has no bound.
     n_starts: [AtomicU64; START_BOUNDS.len() + 1],
@@ -86,6 +90,11 @@ pub(crate) struct Metrics {
 impl Metrics {
     pub(crate) fn count_created(&self) {
         self.n_created.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a refusal that became a 429, because its sender gets too many of them.
+    pub(crate) fn count_held_off(&self) {
+        self.n_held_off.fetch_add(1, Relaxed);
     }
 
     /// Counts a session's end; other statuses are none.
@@ -115,10 +124,16 @@ impl Metrics {
     }
 
     /// Everything, in the text format.
-    pub(crate) fn text(&self, census: &Census, written: &Written, certificate_ends: i64) -> String {
+    pub(crate) fn text(
+        &self,
+        census: &Census,
+        written: &Written,
+        certificate_ends: i64,
+        audit: &Health,
+    ) -> String {
         let mut text = String::with_capacity(4_096);
         // Writing to a string does not fail.
-        let _infallible = self.write(census, written, certificate_ends, &mut text).is_err();
+        let _infallible = self.write(census, written, certificate_ends, audit, &mut text).is_err();
         text
     }
 
@@ -127,6 +142,7 @@ impl Metrics {
         census: &Census,
         written: &Written,
         certificate_ends: i64,
+        audit: &Health,
         out: &mut String,
     ) -> fmt::Result {
         head(out, "build_info", "gauge", "The version that runs; always 1.")?;
@@ -146,6 +162,20 @@ impl Metrics {
             ("ending", census.n_hosts_ending),
         ] {
             sample(out, "hosts", &[("state", state)], n)?;
+        }
+        head(
+            out,
+            "draining",
+            "gauge",
+            "1 while no new sessions are taken because the service is about to end.",
+        )?;
+        sample(out, "draining", &[], u8::from(census.draining))?;
+        let help = "Refusals that became 429, because their sender gets too many.";
+        head(out, "refusals_held_off_total", "counter", help)?;
+        sample(out, "refusals_held_off_total", &[], self.n_held_off.load(Relaxed))?;
+        head(out, "audit_records_total", "counter", "Records of the audit log, by what became of them.")?;
+        for (result, n) in [("written", &audit.n_written), ("lost", &audit.n_lost)] {
+            sample(out, "audit_records_total", &[("result", result)], n.load(Relaxed))?;
         }
         head(out, "sessions_created_total", "counter", "Sessions that were created.")?;
         sample(out, "sessions_created_total", &[], self.n_created.load(Relaxed))?;
@@ -209,7 +239,7 @@ mod tests {
         for millis in [1, 5, 6, 400, 100_000] {
             metrics.count_start(Duration::from_millis(millis));
         }
-        let text = metrics.text(&Census::default(), &Written::default(), 0);
+        let text = metrics.text(&Census::default(), &Written::default(), 0, &Health::default());
         let value = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
             line.unwrap_or_else(|| panic!("{name} in {text}")).to_owned()

@@ -168,6 +168,8 @@ pub(crate) struct Issuers {
 
 #[derive(Deserialize)]
 struct Claims {
+    #[serde(default)]
+    sub: Option<String>,
     exp: i64,
     #[serde(default)]
     nbf: Option<i64>,
@@ -202,7 +204,7 @@ impl Issuers {
     }
 
     /// Who presents `token` to act for `account`.
-    pub(crate) async fn check(&self, token: &str, account: AccountId) -> Result<Identity, Rejected> {
+    pub(crate) async fn check(&self, token: &str, account: AccountId) -> Result<Trusted, Rejected> {
         let header = jsonwebtoken::decode_header(token).map_err(|_odd| Rejected::Invalid)?;
         let id = header.kid.ok_or(Rejected::Invalid)?;
         if !ALGORITHMS.contains(&header.alg) {
@@ -218,9 +220,14 @@ impl Issuers {
             .ok_or(Rejected::Invalid)?;
         let key = self.key(issuer, &id).await?;
         let now = self.clock.wall();
-        let role = check(token, header.alg, &key, &issuer.config, now)?.ok_or(Rejected::NoRight)?;
+        let (role, subject) = check(token, header.alg, &key, &issuer.config, now)?;
+        let role = role.ok_or(Rejected::NoRight)?;
         if issuer.config.accounts.contains(&account) {
-            Ok(Identity { account, role })
+            Ok(Trusted {
+                identity: Identity { account, role },
+                issuer: issuer.config.issuer.clone(),
+                subject: subject.map(|subject| subject.chars().take(SUBJECT_CHARS_MAX).collect()),
+            })
         } else {
             Err(Rejected::NoRight)
         }
@@ -290,14 +297,26 @@ impl Issuers {
     }
 }
 
-/// The role that a token gives by itself, wherever it may be used.
+/// Longest subject that is kept for the audit log.
+const SUBJECT_CHARS_MAX: usize = 256;
+
+/// Who presented a good token of an issuer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Trusted {
+    pub(crate) identity: Identity,
+    pub(crate) issuer: String,
+    /// Whom the issuer means, in its own terms.
+    pub(crate) subject: Option<String>,
+}
+
+/// The role that a token gives by itself, wherever it may be used, and its subject.
 fn check(
     token: &str,
     algorithm: Algorithm,
     key: &Jwk,
     config: &OidcIssuer,
     wall: OffsetDateTime,
-) -> Result<Option<Role>, Rejected> {
+) -> Result<(Option<Role>, Option<String>), Rejected> {
     // A key that says what it is for is used for nothing else.
     let fits = key
         .common
@@ -326,13 +345,14 @@ fn check(
         _ => Vec::new(),
     };
     let has = |names: &[&str]| roles.iter().any(|role| names.contains(role));
-    Ok(if has(&ADMINISTRATOR) {
+    let role = if has(&ADMINISTRATOR) {
         Some(Role::Administrator)
     } else if has(&CLIENT) {
         Some(Role::Client)
     } else {
         None
-    })
+    };
+    Ok((role, claims.sub))
 }
 
 #[cfg(test)]

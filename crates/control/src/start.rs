@@ -20,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use uuid::Uuid;
 
 use crate::accounts::{self, AccountError, AccountFile};
+use crate::audit::{Audit, AuditLimits};
 use crate::clock::{Clock, SystemClock};
 use crate::engine::view::View;
 use crate::engine::{EVENTS_MAX, Engine, Event, Limits, Refused, Wish};
@@ -45,6 +46,9 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// 100 per second, 1,000 at once: a back end that looks at its sessions one by one every few seconds has some hundred
 /// of them before it notices; a client in a tight loop notices within seconds.
 pub const DEFAULT_RATE_LIMIT: RateLimit = RateLimit::of(6_000);
+
+/// 5 per second, 50 at once: who holds a wrong key notices, and a log survives who does not.
+pub const DEFAULT_REFUSAL_LIMIT: RateLimit = RateLimit::of(300);
 
 /// How a control plane is to run.
 #[derive(Clone, Debug)]
@@ -77,6 +81,10 @@ pub struct Config {
     pub n_hosts_max: u32,
     /// Requests of one account for one class of operations, and for tokens from one address.
     pub rate_limit: RateLimit,
+    /// Answers 401 and 403 to one address; beyond it they are 429.
+    pub refusal_limit: RateLimit,
+    /// How much the audit log may take.
+    pub audit: AuditLimits,
     /// Pages of these origins may call the API from browsers, beside those that we serve.
     pub cors_origins: Vec<Origin>,
     /// Issuers whose tokens the token service exchanges for its own.
@@ -112,6 +120,8 @@ impl Config {
             oidc_issuers: Vec::new(),
             management_token: None,
             rate_limit: DEFAULT_RATE_LIMIT,
+            refusal_limit: DEFAULT_REFUSAL_LIMIT,
+            audit: AuditLimits::DEFAULT,
             clock: Arc::new(SystemClock::new()),
             provisioner: None,
         }
@@ -228,6 +238,7 @@ pub struct Running {
     engine: mpsc::Sender<Event>,
     shutdown: watch::Sender<bool>,
     reload: Arc<Notify>,
+    audit: Arc<Audit>,
     store: Store,
     listeners: JoinSet<()>,
     deciding: JoinSet<()>,
@@ -260,6 +271,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     };
     let clock = Arc::clone(&config.clock);
     let tokens = Arc::new(Tokens::open(&store, &config.hostname, clock.as_ref()).await?);
+    let audit_dir = accounts::audit_path(dir);
+    let audit = Audit::open(&audit_dir, config.audit)
+        .map_err(|source| StartError::File { path: audit_dir, source })?;
+    let audit = Arc::new(audit);
     let certificates = Tls::open(
         &config.certificates,
         &dir.join("tls"),
@@ -318,10 +333,11 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             sizes: config.sizes,
         },
         strangers: App::strangers(),
-        rates: Rates::new(config.rate_limit),
+        rates: Rates::new(config.rate_limit, config.refusal_limit),
         metrics,
         issuers: Issuers::new(config.oidc_issuers.clone(), Arc::clone(&clock)).map_err(StartError::Oidc)?,
         certificate: Arc::clone(&certificates.current),
+        audit: Arc::clone(&audit),
         origins: Origins::new(config.cors_origins.clone()),
         management: config.management_token.clone(),
     });
@@ -391,6 +407,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         engine: events,
         shutdown,
         reload,
+        audit,
         store,
         listeners,
         deciding,
@@ -445,6 +462,7 @@ impl Running {
         while self.listeners.join_next().await.is_some() {}
         self.deciding.shutdown().await;
         self.store.close().await;
+        self.audit.flush().await;
         tracing::info!("stopped");
     }
 }

@@ -6,6 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use control::Origin;
 
@@ -382,6 +383,39 @@ pub(crate) static REQUESTS_PER_MINUTE: Key<u32> = Key {
     parse: whole,
 };
 
+pub(crate) static REFUSALS_PER_MINUTE: Key<u32> = Key {
+    about: about_or(
+        "refusals-per-minute",
+        Form::Whole,
+        "N",
+        "300",
+        "Answers 401 and 403 per minute to one address; further ones are 429. A sixth of them may come at once; 0 sets no limit.",
+    ),
+    parse: whole,
+};
+
+pub(crate) static AUDIT_FILE_MIB: Key<u32> = Key {
+    about: about_or(
+        "audit.file-mib",
+        Form::Whole,
+        "MIB",
+        "16",
+        "At this size (in MiB) a new file of the audit log begins.",
+    ),
+    parse: whole,
+};
+
+pub(crate) static AUDIT_FILES: Key<u32> = Key {
+    about: about_or(
+        "audit.files",
+        Form::Whole,
+        "N",
+        "8",
+        "Files of the audit log that are kept; 0 writes none.",
+    ),
+    parse: whole,
+};
+
 pub(crate) static CORS_ORIGINS: Key<Origin> = Key {
     about: about(
         "cors-origins",
@@ -410,6 +444,35 @@ pub(crate) static LOG: Key<String> = Key {
         "What is logged: error, warn, info, debug, trace, or by part, as in warn,control=info. Without it: RUST_LOG, or warn.",
     ),
     parse: log_filter,
+};
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+pub(crate) static LOG_FORMAT: Key<LogFormat> = Key {
+    about: about_or(
+        "log-format",
+        Form::Text,
+        "FORMAT",
+        "text",
+        "How the log is written: text for people, or json with one object per line.",
+    ),
+    parse: log_format,
+};
+
+pub(crate) static DRAIN_LIMIT: Key<Duration> = Key {
+    about: about_or(
+        "drain-limit",
+        Form::Text,
+        "TIME",
+        "60s",
+        "After SIGTERM no new sessions are taken, and those that run may go on for so long: seconds, minutes or hours, as 90s, 10m, 2h.",
+    ),
+    parse: duration,
 };
 
 /// All settings, in the order of the documentation.
@@ -445,9 +508,14 @@ pub(crate) static TABLE: &[&dyn Row] = &[
     &PREMIUM.warm_hosts,
     &PREMIUM.max_hosts,
     &REQUESTS_PER_MINUTE,
+    &REFUSALS_PER_MINUTE,
+    &AUDIT_FILE_MIB,
+    &AUDIT_FILES,
     &CORS_ORIGINS,
     &MANAGEMENT_TOKEN_FILE,
     &LOG,
+    &LOG_FORMAT,
+    &DRAIN_LIMIT,
 ];
 
 /// Tables of the file that may come several times, read by serde; no flags and no variables say them.
@@ -524,6 +592,30 @@ fn positive_real(text: &str) -> Result<f32, String> {
     number.ok_or_else(|| "allowed are numbers above 0, such as 0.5".to_owned())
 }
 
+/// At most a thousand hours, so that no sum overflows.
+fn duration(text: &str) -> Result<Duration, String> {
+    let split = text.len().saturating_sub(1);
+    let (number, unit) = text.split_at_checked(split).unwrap_or_default();
+    let unit_secs = match unit {
+        "s" => Some(1),
+        "m" => Some(60),
+        "h" => Some(60 * 60),
+        _ => None,
+    };
+    let secs = number.parse::<u32>().ok().zip(unit_secs).map(|(number, unit)| u64::from(number) * unit);
+    secs.filter(|secs| *secs <= 3_600_000)
+        .map(Duration::from_secs)
+        .ok_or_else(|| "allowed are whole seconds, minutes or hours, as 90s, 10m, 2h".to_owned())
+}
+
+fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("allowed are text and json".to_owned()),
+    }
+}
+
 fn session_port(text: &str) -> Result<u16, String> {
     let allowed = control::SESSION_PORTS;
     text.parse().ok().filter(|port| *port == 0 || allowed.contains(port)).ok_or_else(|| {
@@ -551,6 +643,15 @@ fn log_filter(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("2h"), Ok(Duration::from_secs(7_200)));
+        for bad in ["", "s", "90", "1.5h", "-1s", "4294967295h", "1d", "10µ", "1 m"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn rows_are_well_formed() {

@@ -15,13 +15,17 @@ mod sources;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
 use control::clock::{Clock as _, SystemClock};
 use control::{
-    Acme, CertificateFiles, Certificates, Machine, ManagementToken, OidcIssuer, Origin, RateLimit, Sizes,
+    Acme, AuditLimits, CertificateFiles, Certificates, Machine, ManagementToken, OidcIssuer, Origin,
+    RateLimit, Sizes,
 };
+
+pub(crate) use keys::LogFormat;
 
 use keys::Form;
 use sources::{Problem, Problems, Source, Values};
@@ -127,10 +131,14 @@ pub(crate) struct Settings {
     /// Of all sizes.
     pub(crate) max_hosts: Option<u32>,
     pub(crate) rate_limit: RateLimit,
+    pub(crate) refusal_limit: RateLimit,
+    pub(crate) audit: AuditLimits,
     pub(crate) cors_origins: Vec<Origin>,
     pub(crate) oidc_issuers: Vec<OidcIssuer>,
     pub(crate) management_token: Option<ManagementToken>,
     pub(crate) log: Option<String>,
+    pub(crate) log_format: LogFormat,
+    pub(crate) drain_limit: Duration,
 }
 
 /// Where hosts receive media.
@@ -195,8 +203,15 @@ impl Settings {
             cors_origins: values.all(&keys::CORS_ORIGINS),
             oidc_issuers: values.oidc.iter().map(|(issuer, _)| issuer.clone()).collect(),
             management_token,
+            refusal_limit: RateLimit::of(values.one(&keys::REFUSALS_PER_MINUTE).unwrap_or_default()),
+            audit: AuditLimits {
+                file_bytes: u64::from(values.one(&keys::AUDIT_FILE_MIB).unwrap_or_default()) << 20,
+                n_files: values.one(&keys::AUDIT_FILES).unwrap_or_default(),
+            },
             rate_limit: RateLimit::of(values.one(&keys::REQUESTS_PER_MINUTE).unwrap_or_default()),
             log: values.one(&keys::LOG),
+            log_format: values.one(&keys::LOG_FORMAT).unwrap_or(LogFormat::Text),
+            drain_limit: values.one(&keys::DRAIN_LIMIT).unwrap_or_default(),
         })
     }
 }

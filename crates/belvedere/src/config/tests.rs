@@ -86,6 +86,8 @@ fn defaults_are_what_the_control_plane_has() {
     assert_eq!(settings.sizes, theirs.sizes);
     assert_eq!(settings.max_hosts, None);
     assert_eq!(settings.rate_limit, theirs.rate_limit);
+    assert_eq!(settings.refusal_limit, theirs.refusal_limit);
+    assert_eq!(settings.audit, theirs.audit);
 }
 
 #[test]

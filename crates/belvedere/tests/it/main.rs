@@ -56,6 +56,8 @@ impl Serving {
         let child = belvedere(data.path())
             .args(args)
             .args(["--listen-http", "127.0.0.1:0", "--listen-https", "127.0.0.1:0"])
+            // The usual ports may be taken by another test's service, about which there is a warning.
+            .args(["--handshake-port=0", "--inspector-port=0"])
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
@@ -73,6 +75,18 @@ impl Serving {
         while !done(self) {
             assert!(Instant::now() < until, "no {what}:\n{}", self.log());
             assert!(self.child.try_wait().unwrap().is_none(), "it ended before {what}:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits for its end.
+    fn ended(&mut self) -> std::process::ExitStatus {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < until, "it goes on:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -158,6 +172,97 @@ fn an_interrupt_ends_the_service_and_its_hosts() {
     }
     let log = serving.log();
     assert!(!log.contains(" WARN ") && !log.contains(" ERROR "), "{log}");
+}
+
+/// An answer over plain HTTP, with its headers.
+fn get(base: &str, path: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let address = base.strip_prefix("http://").unwrap();
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// What `kill` does.
+fn signal(child: &Child, name: &str) {
+    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn a_termination_drains_until_the_sessions_have_ended() {
+    let mut serving =
+        Serving::start(&["serve", "--drain-limit", "10h", "--warm-hosts", "0", "--log", "info"]);
+    json(&serving.session(&["create", "one", "--lease", "5", "--json"]));
+    signal(&serving.child, "-TERM");
+    serving.wait("the drain", |serving| serving.log().contains("Draining"));
+    let readiness = get(serving.ready["http"].as_str().unwrap(), "/readyz");
+    assert!(readiness.contains(" 503 ") && readiness.ends_with("draining\n"), "{readiness}");
+    assert_eq!(json(&serving.session(&["get", "one", "--json"]))["status"], "Ready", "it goes on");
+    assert!(serving.child.try_wait().unwrap().is_none());
+    assert!(serving.session(&["stop", "one"]).status.success());
+    assert!(serving.ended().success(), "{}", serving.log());
+    assert!(serving.log().contains("all sessions have ended"), "{}", serving.log());
+}
+
+#[test]
+fn the_log_is_json_on_request_and_tells_no_secret() {
+    let mut serving = Serving::start(&["serve", "--log", "trace", "--log-format", "json"]);
+    json(&serving.session(&["create", "one", "--lease", "5", "--json"]));
+    serving.wait("two hosts", |serving| serving.hosts().len() == 2);
+    let environments = serving.hosts().into_iter().map(|host| std::fs::read(host.join("environ")).unwrap());
+    let link_tokens: Vec<String> = environments
+        .filter_map(|environment| {
+            let text = String::from_utf8(environment).unwrap();
+            let token = text.split('\0').find_map(|pair| pair.strip_prefix("BELVEDERE_LINK_TOKEN="));
+            token.map(str::to_owned)
+        })
+        .collect();
+    assert_eq!(link_tokens.len(), 2);
+    let account: Value =
+        serde_json::from_slice(&std::fs::read(serving.data.path().join("account.json")).unwrap()).unwrap();
+    assert!(serving.session(&["stop", "one"]).status.success());
+    signal(&serving.child, "-INT");
+    assert!(serving.ended().success());
+    let log = serving.log();
+    let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let requests: Vec<&Value> = lines.iter().filter(|line| line["target"] == "belvedere::request").collect();
+    let create = requests.iter().find(|line| line["method"] == "PUT").unwrap();
+    assert_eq!(create["route"], "/accounts/{account}/sessions/{id}");
+    assert_eq!((create["status"].as_u64(), &create["account"]), (Some(201), &account["accountId"]));
+    assert!(
+        create["ms"].as_f64().unwrap() > 0.0 && create["cv"].as_str().unwrap().ends_with(".0"),
+        "{create}"
+    );
+    assert!(lines.iter().any(|line| line["target"] == "belvedere::host" && line["host"].is_string()));
+    let mut secrets = link_tokens;
+    for key in ["accountKey", "secondaryKey"] {
+        secrets.push(account[key].as_str().unwrap().to_owned());
+    }
+    for secret in &secrets {
+        assert!(!log.contains(secret), "a secret is in the log");
+    }
+    // Access tokens and signed links are JWTs; every one begins so.
+    assert!(!log.contains("eyJ"), "an access token is in the log");
+}
+
+#[test]
+fn a_drain_has_a_limit_and_a_second_signal_cuts_it_short() {
+    let mut serving = Serving::start(&["serve", "--drain-limit=1s", "--log=info"]);
+    json(&serving.session(&["create", "one", "--lease", "5", "--json"]));
+    signal(&serving.child, "-TERM");
+    assert!(serving.ended().success(), "{}", serving.log());
+    assert!(serving.log().contains("the drain limit has come"), "{}", serving.log());
+
+    let mut serving = Serving::start(&["serve", "--drain-limit=10h", "--log=info"]);
+    json(&serving.session(&["create", "one", "--lease", "5", "--json"]));
+    signal(&serving.child, "-TERM");
+    serving.wait("the drain", |serving| serving.log().contains("Draining"));
+    let hosts = serving.hosts();
+    signal(&serving.child, "-TERM");
+    assert!(serving.ended().success(), "{}", serving.log());
+    assert!(hosts.iter().all(|host| !host.exists()));
 }
 
 #[test]

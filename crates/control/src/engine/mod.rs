@@ -57,6 +57,8 @@ pub(crate) enum Refused {
     NotFound,
     Conflict,
     Denied(Denied),
+    /// The service takes no new sessions, because it is about to end.
+    Draining,
     /// The store failed, or the service ends.
     Unavailable,
 }
@@ -441,7 +443,7 @@ impl Engine {
             return Err(Refused::Conflict);
         }
         if self.draining {
-            return Err(Refused::Unavailable);
+            return Err(Refused::Draining);
         }
         self.last_seq += 1;
         let live = Live {
@@ -630,7 +632,7 @@ impl Engine {
     }
 
     fn census(&self) -> Census {
-        let mut census = Census::default();
+        let mut census = Census { draining: self.draining, ..Census::default() };
         #[expect(clippy::iter_over_hash_type, reason = "counting has no order")]
         for live in self.sessions.values() {
             match live.life.status() {

@@ -118,6 +118,10 @@ impl From<Refused> for ApiError {
             Refused::Denied(denied @ (Denied::Ended | Denied::LeaseNotLarger { .. })) => {
                 Self::unprocessable(denied.to_string())
             }
+            Refused::Draining => {
+                let message = "The service is about to end and takes no new sessions. Try again in a moment.";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "Draining", message).with(RETRY_AFTER, "1")
+            }
             Refused::Unavailable => Self::unavailable(),
         }
     }

@@ -23,8 +23,9 @@ use super::answer::{Answer, empty, json, uncached};
 use super::errors::ApiError;
 use super::query::Query;
 use super::route::{ACCOUNTS, Management, PROVIDER, Path};
-use super::{App, Entrance, JSON_BYTES_MAX, bearer, own_url, read_body};
+use super::{App, Entrance, JSON_BYTES_MAX, bearer, own_url, read_body, record};
 use crate::accounts::WhichKey;
+use crate::audit::Actor;
 use crate::engine::Event;
 use crate::secrets::{SecretHash, account_key};
 use crate::store::management::{Place, Put, Resource};
@@ -125,6 +126,18 @@ async fn serve(
         return Err(ApiError::new(StatusCode::UNAUTHORIZED, "InvalidAuthenticationToken", message)
             .with(WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""));
     }
+    let answer = known(app, entrance, what, parts, body).await.unwrap_or_else(Answer::from);
+    Ok(record::by(Actor::ManagementToken, answer))
+}
+
+/// For who has shown the token.
+async fn known(
+    app: &App,
+    entrance: &Entrance,
+    what: Management<'_>,
+    parts: &Parts,
+    body: Body,
+) -> Result<Answer, ApiError> {
     let query = Query::new(parts.uri.query().unwrap_or_default());
     check_version(&query)?;
     let call = Call { app, entrance, parts, query };

@@ -13,13 +13,14 @@ mod operations;
 mod pages;
 mod query;
 pub(crate) mod rates;
+mod record;
 mod route;
 pub(crate) mod sessions;
 pub(crate) mod sts;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::FromRequestParts;
@@ -35,6 +36,7 @@ use protocol::link::MAX_STILL_BYTES;
 use protocol::rest::API_VERSIONS;
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::audit::{Actor, Audit};
 use crate::clock::Clock;
 use crate::engine::Event;
 use crate::engine::view::View;
@@ -78,6 +80,7 @@ pub(crate) struct App {
     pub(crate) origins: Origins,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) issuers: Issuers,
+    pub(crate) audit: Arc<Audit>,
     pub(crate) certificate: Arc<Current>,
     /// What opens the management API; without it, there is none.
     pub(crate) management: Option<ManagementToken>,
@@ -114,6 +117,8 @@ pub(crate) struct Entrance {
 
 /// Answers one request.
 pub(crate) async fn serve(app: Arc<App>, entrance: Entrance, request: Request<Body>) -> Response<Body> {
+    let began = Instant::now();
+    let vector = correlation_vector();
     let (mut parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let route = route::parse(&path)
@@ -122,10 +127,30 @@ pub(crate) async fn serve(app: Arc<App>, entrance: Entrance, request: Request<Bo
         Some(preflight) => preflight,
         None => answer(&app, &entrance, route, &mut parts, body).await,
     };
+    if matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+        && let Err(wait) = app.rates.refuse(app.clock.now(), entrance.peer)
+    {
+        app.metrics.count_held_off();
+        answer = ApiError::too_many_requests(wait).into();
+    }
     app.metrics.count_answer(operations::area(route), answer.status());
     app.origins.mark(route, &parts.headers, &mut answer);
+    record::tell(
+        &app,
+        &entrance,
+        &record::Answered {
+            method: &parts.method,
+            path: &path,
+            route,
+            answer: &answer,
+            vector: &vector,
+            took: began.elapsed(),
+        },
+    );
     let headers = answer.headers_mut();
-    headers.insert("MS-CV", correlation_vector());
+    if let Ok(vector) = HeaderValue::try_from(vector) {
+        headers.insert("MS-CV", vector);
+    }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     answer
 }
@@ -200,6 +225,7 @@ async fn rendering(
     let identity = bearer(&parts.headers)
         .and_then(|token| app.tokens.check(token, app.clock.wall()))
         .ok_or_else(ApiError::invalid_token)?;
+    let actor = Actor::AccessToken { account: identity.account, role: identity.role };
     let answer = async {
         let account = authorise(identity, account_text, &what)?;
         let class = Class::of(what, &parts.method);
@@ -225,7 +251,7 @@ async fn rendering(
     };
     let mut answer = answer.await.unwrap_or_else(Answer::from);
     answer.headers_mut().insert(SUPPORTED_VERSIONS, HeaderValue::from_static(SUPPORTED_VERSIONS_TEXT));
-    Ok(answer)
+    Ok(record::by(actor, answer))
 }
 
 const SUPPORTED_VERSIONS: HeaderName = HeaderName::from_static("api-supported-versions");
@@ -321,9 +347,9 @@ async fn link(app: Arc<App>, parts: &mut Parts) -> Answer {
 }
 
 /// 22 base64 characters and `.0`, new for every answer: what Microsoft's services trace requests with.
-fn correlation_vector() -> HeaderValue {
+fn correlation_vector() -> String {
     let id = base64::engine::general_purpose::STANDARD_NO_PAD.encode(rand::random::<[u8; 16]>());
-    HeaderValue::try_from(format!("{id}.0")).unwrap_or_else(|_base64_is_ascii| HeaderValue::from_static(""))
+    format!("{id}.0")
 }
 
 /// The scheme and host under which the client reached us, for links that it is to follow.

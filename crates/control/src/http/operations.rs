@@ -16,13 +16,14 @@ use crate::metrics::{Area, Census};
 /// How long the engine and the store may take to answer; they take milliseconds.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Whether it can do its work: the engine decides and the store answers.
+/// Whether it can do its work: the engine decides and takes sessions, and the store answers.
 pub(super) async fn ready(app: &App) -> Answer {
-    let works = async { census(app).await.is_some() && app.store.works().await };
-    if timeout(PATIENCE, works).await == Ok(true) {
-        text(StatusCode::OK, "text/plain; charset=utf-8", "ready\n")
-    } else {
-        text(StatusCode::SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", "not ready\n")
+    let plain = |status, words| text(status, "text/plain; charset=utf-8", words);
+    let works = async { census(app).await.zip(app.store.works().await.then_some(())) };
+    match timeout(PATIENCE, works).await {
+        Ok(Some((census, ()))) if census.draining => plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        Ok(Some(_)) => plain(StatusCode::OK, "ready\n"),
+        Ok(None) | Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
     }
 }
 
@@ -35,7 +36,7 @@ pub(super) async fn metrics(app: &App, entrance: &Entrance) -> Answer {
         Ok(Some(census)) => text(
             StatusCode::OK,
             "text/plain; version=0.0.4; charset=utf-8",
-            app.metrics.text(&census, app.store.written(), app.certificate.ends()),
+            app.metrics.text(&census, app.store.written(), app.certificate.ends(), &app.audit.health),
         ),
         Ok(None) | Err(_) => ApiError::unavailable().into(),
     }

@@ -41,13 +41,15 @@ impl Class {
 pub(crate) struct Rates {
     accounts: Mutex<Buckets<(AccountId, Class)>>,
     addresses: Mutex<Buckets<IpAddr>>,
+    refusals: Mutex<Buckets<IpAddr>>,
 }
 
 impl Rates {
-    pub(crate) fn new(limit: RateLimit) -> Self {
+    pub(crate) fn new(limit: RateLimit, refusals: RateLimit) -> Self {
         Self {
             accounts: Mutex::new(Buckets::new(limit, KEYS_MAX)),
             addresses: Mutex::new(Buckets::new(limit, KEYS_MAX)),
+            refusals: Mutex::new(Buckets::new(refusals, KEYS_MAX)),
         }
     }
 
@@ -59,6 +61,13 @@ impl Rates {
     /// For whoever has proved nothing yet: an address is all that is known, and all that cannot be made up.
     pub(super) fn take_stranger(&self, now: Timestamp, address: IpAddr) -> Result<(), Duration> {
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner).take(now, household(address))
+    }
+
+    /// For whoever is about to be told 401 or 403. Only refusals count and only refusals are held off: keys have
+    /// 256 bits and are not guessed, and a proxy's clients, who share its address, must not lock each other out.
+    /// What is held off is the flood, and with it what it would write into the logs.
+    pub(super) fn refuse(&self, now: Timestamp, address: IpAddr) -> Result<(), Duration> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).take(now, household(address))
     }
 }
 

@@ -6,8 +6,9 @@ use serde_json::json;
 
 use super::answer::{Answer, empty, json, uncached};
 use super::errors::ApiError;
-use super::{App, Entrance, bearer};
-use crate::oidc::Rejected;
+use super::{App, Entrance, bearer, record};
+use crate::audit::Actor;
+use crate::oidc::{Rejected, Trusted};
 use crate::secrets;
 use crate::tokens::{Identity, Role};
 
@@ -30,14 +31,14 @@ pub(crate) async fn token(app: &App, entrance: &Entrance, account_text: &str, he
     if let Err(wait) = app.rates.take_stranger(app.clock.now(), entrance.peer) {
         return ApiError::too_many_requests(wait).into();
     }
-    let identity = match authenticate(app, account_text, headers).await {
-        Ok(Some(identity)) => identity,
+    let (identity, actor) = match authenticate(app, account_text, headers).await {
+        Ok(Some(known)) => known,
         // Azure says nothing more, and names no challenge.
         Ok(None) => return empty(StatusCode::UNAUTHORIZED),
         Err(refusal) => return refusal.into(),
     };
     match app.tokens.issue(identity.account, identity.role, app.clock.wall()) {
-        Ok(token) => uncached(json(StatusCode::OK, &json!({ "AccessToken": token }))),
+        Ok(token) => record::by(actor, uncached(json(StatusCode::OK, &json!({ "AccessToken": token })))),
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "failed to issue a token");
             ApiError::internal().into()
@@ -57,14 +58,20 @@ async fn authenticate(
     app: &App,
     account_text: &str,
     headers: &HeaderMap,
-) -> Result<Option<Identity>, ApiError> {
+) -> Result<Option<(Identity, Actor)>, ApiError> {
     let credential = bearer(headers).zip(account_text.parse::<AccountId>().ok());
     let Some((credential, account)) = credential else { return Ok(None) };
     match credential.split_once(':') {
-        Some((id, key)) if id.parse() == Ok(account) => by_key(app, account, key).await,
+        Some((id, key)) if id.parse() == Ok(account) => {
+            let identity = by_key(app, account, key).await?;
+            Ok(identity.map(|identity| (identity, Actor::AccountKey { account })))
+        }
         Some(_) => Ok(None),
         None => match app.issuers.check(credential, account).await {
-            Ok(identity) => Ok(Some(identity)),
+            Ok(Trusted { identity, issuer, subject }) => {
+                let Identity { account, role } = identity;
+                Ok(Some((identity, Actor::Issuer { account, role, issuer, subject })))
+            }
             Err(Rejected::Invalid) => Ok(None),
             Err(Rejected::NoRight) => Err(ApiError::forbidden()),
             Err(Rejected::Unavailable) => Err(ApiError::unavailable()),

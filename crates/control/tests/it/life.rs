@@ -311,7 +311,13 @@ async fn a_drain_lets_sessions_end_and_takes_no_new_ones() {
     let mut drained = Box::pin(world.running.drain());
     let refused = async {
         assert!(eventually(async || world.put("new", 5).await.status == 503).await);
-        assert_eq!(world.put("new", 5).await.header("Retry-After"), Some("1"));
+        let refused = world.put("new", 5).await;
+        assert_eq!((refused.code().as_str(), refused.header("Retry-After")), ("Draining", Some("1")));
+        let readiness = world.send("GET", "/readyz", &[], "").await;
+        assert_eq!((readiness.status, readiness.text().as_str()), (503, "draining\n"));
+        assert_eq!(world.send("GET", "/healthz", &[], "").await.status, 200);
+        let metrics = world.send("GET", "/metrics", &[], "").await.text();
+        assert!(metrics.contains("\nbelvedere_draining 1\n"), "{metrics}");
         assert_eq!(world.get("s").await, ready, "the session goes on");
         assert_eq!(world.put("s", 2).await.status, 200, "a retried PUT is no new session");
         assert_eq!(world.patch("s", 3).await.status, 200);

@@ -78,6 +78,7 @@ pub(crate) fn config(dir: &std::path::Path) -> Config {
         inspector_port: 0,
         // The clock stands still while tests ask again and again.
         rate_limit: RateLimit::NONE,
+        refusal_limit: RateLimit::NONE,
         sizes,
         n_hosts_max: 16,
         ..defaults
