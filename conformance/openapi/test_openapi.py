@@ -25,8 +25,9 @@ EXAMPLES = os.environ.get("BELVEDERE_FUZZ_EXAMPLES", "40")
 class DescriptionByFuzzing(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        # Fuzzing asks more often than a client should.
-        cls.server = cls.enterClassContext(Server("--requests-per-minute", "0", management=True))
+        # Fuzzing asks more often, and is refused more often, than a client should.
+        unlimited = ["--requests-per-minute", "0", "--refusals-per-minute", "0"]
+        cls.server = cls.enterClassContext(Server(*unlimited, management=True))
 
     def get(self, path, credential=None):
         headers = {"Authorization": f"Bearer {credential}"} if credential else {}
