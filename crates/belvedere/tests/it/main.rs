@@ -266,6 +266,36 @@ fn a_drain_has_a_limit_and_a_second_signal_cuts_it_short() {
 }
 
 #[test]
+fn the_configuration_is_checked_and_shown_without_a_service() {
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("belvedere.toml");
+    std::fs::write(&file, "listen = 1\nmax-hosts = \"many\"\n").unwrap();
+    let file = file.to_str().unwrap();
+    let words = stderr(&output(belvedere(data.path()).args(["config", "check", file])));
+    assert!(
+        words.contains("2 problems")
+            && words.contains("belvedere.toml:1: ")
+            && words.contains("`listen-http`?"),
+        "{words}"
+    );
+    std::fs::write(file, "hostname = \"render.example.com\"\n").unwrap();
+    assert!(output(belvedere(data.path()).args(["config", "check", file])).status.success());
+    let shown = json(&output(belvedere(data.path()).env("BELVEDERE_LOG", "info").args([
+        "config",
+        "show",
+        "--json",
+        "--config",
+        file,
+        "--allow-remote",
+    ])));
+    let of = |name: &str| (shown[name]["value"].clone(), shown[name]["source"].as_str().unwrap().to_owned());
+    assert_eq!(of("hostname"), ("render.example.com".into(), format!("{file}:1")));
+    assert_eq!(of("log"), ("info".into(), "BELVEDERE_LOG".to_owned()));
+    assert_eq!(of("allow-remote"), (true.into(), "--allow-remote".to_owned()));
+    assert_eq!(of("handshake-port"), (50_051.into(), "default".to_owned()));
+}
+
+#[test]
 fn view_makes_a_session_with_the_model_and_prints_where() {
     let models = tempfile::tempdir().unwrap();
     let model = models.path().join("sphere.glb");
