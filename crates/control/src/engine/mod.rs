@@ -220,6 +220,8 @@ pub(crate) struct Engine {
     drained: Vec<oneshot::Sender<()>>,
     shutdown: Option<oneshot::Sender<()>>,
     shutting_down: bool,
+    /// What an earlier control plane left, until it is taken up.
+    restored: Vec<StoredSession>,
 }
 
 impl Engine {
@@ -234,10 +236,10 @@ impl Engine {
         random: Random,
     ) -> Result<(Self, mpsc::UnboundedReceiver<News>), StoreError> {
         let (news, inlet) = mpsc::unbounded_channel();
-        let now = clock.now();
-        let stored = store.live_sessions().await?;
+        let restored = store.live_sessions().await?;
         let last_seq = store.last_seq().await?;
-        let mut engine = Self {
+        let now = clock.now();
+        let engine = Self {
             store,
             clock,
             provisioner,
@@ -260,36 +262,30 @@ impl Engine {
             drained: Vec::new(),
             shutdown: None,
             shutting_down: false,
+            restored,
         };
-        for session in stored {
-            engine.take_up(now, session)?;
+        // As they were stored; what has become of them since is found out by `run`.
+        let mut shown = Vec::with_capacity(engine.restored.len());
+        for stored in &engine.restored {
+            let key = (stored.account, stored.id.clone());
+            let live = Live::restore(now, stored).ok_or(StoreError::Impossible("session"))?;
+            shown.push((key.clone(), Some(live.show(&key, None))));
         }
-        engine.finish_batch(now).await;
+        engine.view.replace(shown);
         Ok((engine, inlet))
     }
 
-    fn take_up(&mut self, now: Timestamp, stored: StoredSession) -> Result<(), StoreError> {
-        let key = (stored.account, stored.id);
-        let life = Session::restore(now, stored.life, stored.host.is_some())
-            .ok_or(StoreError::Impossible("session"))?;
-        if let Some(host) = &stored.host {
-            self.adopt(host, stored.size, key.clone());
+    /// Takes up what an earlier control plane left. Its hosts have their time to come back from now on.
+    fn take_up(&mut self, now: Timestamp) {
+        for stored in std::mem::take(&mut self.restored) {
+            let key = (stored.account, stored.id.clone());
+            let Some(live) = Live::restore(now, &stored) else { continue };
+            if let Some(host) = &stored.host {
+                self.adopt(host, stored.size, key.clone());
+            }
+            self.sessions.insert(key.clone(), live);
+            self.perform(now, &key);
         }
-        let live = Live {
-            seq: stored.seq,
-            creation_time: stored.creation_time,
-            size: stored.size,
-            requested: stored.requested,
-            model: stored.model,
-            created_at: None,
-            life,
-            host: stored.host.map(|host| host.id),
-            wake_at: None,
-        };
-        self.sessions.insert(key.clone(), live);
-        self.changed.insert(key.clone());
-        self.perform(now, &key);
-        Ok(())
     }
 
     /// Runs until it was told to shut down and the last host is gone.
@@ -300,35 +296,43 @@ impl Engine {
     ) {
         let clock = Arc::clone(&self.clock);
         let mut batch = Vec::new();
+        let mut heard = Vec::new();
+        self.take_up(clock.now());
+        self.finish_batch().await;
         loop {
             let alarm = self.alarms.first().map(|(at, _)| clock.sleep_until(*at));
             tokio::select! {
-                // In this order: news of processes are few and matter more than wishes, and alarms ring after every
-                // batch anyway.
                 biased;
-                // We hold a sender, so this never ends.
-                Some(first) = news.recv() => {
-                    let now = clock.now();
-                    self.hear(now, first);
-                    while let Ok(next) = news.try_recv() {
-                        self.hear(now, next);
-                    }
-                }
                 n_events = events.recv_many(&mut batch, BATCH_MAX) => {
                     if n_events == 0 {
                         return;
                     }
-                    let asleep = self.look_up(&batch).await;
-                    let now = clock.now();
-                    for event in batch.drain(..) {
-                        self.handle(now, event, asleep.as_ref());
-                    }
                 }
+                // We hold a sender, so this never ends.
+                Some(first) = news.recv() => heard.push(first),
                 () = async { alarm.unwrap_or_else(|| Box::pin(std::future::pending())).await } => {}
             }
+            // A slow commit can hold us up for seconds, in which a host that was missing has come back. So alarms ring
+            // as of the moment at which all that had come in was taken, however long it takes to deal with it.
+            while batch.len() < BATCH_MAX
+                && let Ok(event) = events.try_recv()
+            {
+                batch.push(event);
+            }
+            while let Ok(next) = news.try_recv() {
+                heard.push(next);
+            }
             let now = clock.now();
+            let asleep = self.look_up(&batch).await;
+            // What a host said last explains its end.
+            for event in batch.drain(..) {
+                self.handle(now, event, asleep.as_ref());
+            }
+            for news in heard.drain(..) {
+                self.hear(now, news);
+            }
             self.ring(now).await;
-            self.finish_batch(now).await;
+            self.finish_batch().await;
             if self.sessions.is_empty() {
                 for reply in self.drained.drain(..) {
                     let _nobody_waits = reply.send(()).is_err();
@@ -566,9 +570,11 @@ impl Engine {
     }
 
     /// Commits, then does what had to wait for it.
-    async fn finish_batch(&mut self, now: Timestamp) {
+    async fn finish_batch(&mut self) {
         let rows: Vec<StoredSession> = self.dirty.iter().filter_map(|key| self.row(key)).collect();
         let saved = if rows.is_empty() { Ok(()) } else { self.store.save(&rows).await };
+        // What begins now has its whole time before it, however long the commit took.
+        let now = self.clock.now();
         let committed = match saved {
             Ok(()) => true,
             Err(error) => {
@@ -680,6 +686,21 @@ impl Engine {
 }
 
 impl Live {
+    /// `None` if what is stored contradicts itself.
+    fn restore(now: Timestamp, stored: &StoredSession) -> Option<Self> {
+        Some(Self {
+            seq: stored.seq,
+            creation_time: stored.creation_time.clone(),
+            size: stored.size,
+            requested: stored.requested,
+            model: stored.model.clone(),
+            created_at: None,
+            life: Session::restore(now, stored.life.clone(), stored.host.is_some())?,
+            host: stored.host.as_ref().map(|host| host.id),
+            wake_at: None,
+        })
+    }
+
     fn show(&self, key: &Key, link: Option<Link>) -> Shown {
         Shown {
             id: key.1.clone(),
