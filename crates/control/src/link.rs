@@ -21,11 +21,19 @@ use crate::secrets::SecretHash;
 /// A host says Hello at once; whoever does not is no host.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often a link is probed.
-const PING_INTERVAL: Duration = Duration::from_secs(2);
+/// How links are probed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// Between two pings.
+    pub(crate) ping: Duration,
+    /// A link is dead if a ping was not answered for this long, or a message not taken.
+    pub(crate) silence_max: Duration,
+}
 
-/// A link on which nothing came for this long is dead.
-const SILENCE_MAX: Duration = Duration::from_secs(7);
+impl Pace {
+    /// The pace of real links.
+    pub(crate) const REAL: Self = Self { ping: Duration::from_secs(2), silence_max: Duration::from_secs(7) };
+}
 
 /// Messages on their way to one host. A host that does not read them loses its link.
 const OUTGOING_MAX: usize = 64;
@@ -55,6 +63,8 @@ pub(crate) struct Welcomed {
 /// What a host says about its session.
 #[derive(Debug)]
 pub(crate) enum HostNews {
+    /// It has read its Welcome.
+    Welcomed,
     Ready(SessionId),
     Failed(SessionId, Error),
     Ended(String),
@@ -219,12 +229,13 @@ pub(crate) async fn serve(
     socket: impl Socket,
     strangers: &Semaphore,
     clock: &dyn Clock,
+    pace: Pace,
     engine: mpsc::Sender<Event>,
 ) {
     tokio::select! {
         biased;
         () = engine.closed() => {}
-        () = greet(Line { socket, clock }, strangers, engine.clone()) => {}
+        () = greet(Line { socket, clock, pace }, strangers, engine.clone()) => {}
     }
 }
 
@@ -266,6 +277,7 @@ async fn greet(mut line: Line<'_, impl Socket>, strangers: &Semaphore, engine: m
 struct Line<'a, S> {
     socket: S,
     clock: &'a dyn Clock,
+    pace: Pace,
 }
 
 impl<S: Socket> Line<'_, S> {
@@ -283,7 +295,7 @@ impl<S: Socket> Line<'_, S> {
 
     /// `None` if it could not be sent in time.
     async fn send(&mut self, message: Message) -> Option<()> {
-        within(self.clock, SILENCE_MAX, self.socket.send(message)).await?.ok()
+        within(self.clock, self.pace.silence_max, self.socket.send(message)).await?.ok()
     }
 
     async fn close(mut self, code: u16, reason: &'static str) {
@@ -301,6 +313,7 @@ impl<S: Socket> Line<'_, S> {
         let mut ping = self.clock.sleep_until(self.clock.now());
         // Since when a ping waits for any sign of life.
         let mut unanswered_since = None;
+        let mut welcomed = false;
         loop {
             tokio::select! {
                 // What a host said counts before its silence does: we may have slept ourselves.
@@ -326,7 +339,11 @@ impl<S: Socket> Line<'_, S> {
                             link.answer(u64::from_le_bytes(*request), Answer::Png(bytes.slice_ref(png)));
                             None
                         }
-                        Some(Ok(Message::Ping(_) | Message::Pong(_))) => None,
+                        // Pings follow the Welcome, so the first answer to one says that the Welcome was read.
+                        Some(Ok(Message::Pong(_))) => {
+                            (!std::mem::replace(&mut welcomed, true)).then_some(HostNews::Welcomed)
+                        }
+                        Some(Ok(Message::Ping(_))) => None,
                         Some(Ok(Message::Close(_))) | None => return "the host closed it",
                         Some(Err(_)) => return "receiving failed",
                     };
@@ -338,10 +355,10 @@ impl<S: Socket> Line<'_, S> {
                 }
                 () = &mut ping => {
                     let now = self.clock.now();
-                    if now.since(*unanswered_since.get_or_insert(now)) > SILENCE_MAX {
+                    if now.since(*unanswered_since.get_or_insert(now)) > self.pace.silence_max {
                         return "the host is silent";
                     }
-                    ping = self.clock.sleep_until(now + PING_INTERVAL);
+                    ping = self.clock.sleep_until(now + self.pace.ping);
                     if self.send(Message::Ping(Bytes::new())).await.is_none() {
                         return "sending failed";
                     }

@@ -31,8 +31,8 @@ pub(super) struct Host {
     pub(super) size: SessionSize,
     pub(super) role: Role,
     pub(super) link: Option<Link>,
-    /// Hash of the one-time token, until it is used.
-    token_hash: Option<SecretHash>,
+    /// Hash of the one-time token, until the host is known to have its secret.
+    pub(super) token_hash: Option<SecretHash>,
     /// Hash of what opens later links.
     pub(super) secret_hash: Option<SecretHash>,
     pub(super) process: Option<Process>,
@@ -55,12 +55,14 @@ impl Engine {
             size,
             role: Role::Serving(key),
             link: None,
-            token_hash: None,
+            token_hash: stored.token_hash,
             secret_hash: Some(stored.secret_hash),
             process: stored.process,
             watched: stored.process.is_some(),
         };
-        self.credentials.insert(stored.secret_hash, stored.id);
+        for hash in std::iter::once(stored.secret_hash).chain(stored.token_hash) {
+            self.credentials.insert(hash, stored.id);
+        }
         self.hosts.insert(stored.id, host);
         if let Some(process) = stored.process {
             self.provisioner.adopt(stored.id, process, self.news.clone());
@@ -181,13 +183,14 @@ impl Engine {
             let _link_gone = reply.send(None).is_err();
             return;
         };
-        let secret = if host.token_hash == Some(hello.credential) {
-            // The token was for one time.
-            host.token_hash = None;
-            self.credentials.remove(&hello.credential);
+        let is_first = host.token_hash == Some(hello.credential);
+        let secret = if is_first {
+            // Its Welcome may get lost, and then it has nothing but the token once more.
             let secret = self.random.link_secret();
             let hash = SecretHash::of(&secret);
-            host.secret_hash = Some(hash);
+            if let Some(lost) = host.secret_hash.replace(hash) {
+                self.credentials.remove(&lost);
+            }
             self.credentials.insert(hash, id);
             secret
         } else {
@@ -197,7 +200,17 @@ impl Engine {
         let role = host.role.clone();
         let size = host.size;
         // First of all, so that what follows comes after the Welcome.
-        let _link_gone = reply.send(Some(Welcomed { host: id, secret })).is_err();
+        let welcomed = Welcomed { host: id, secret };
+        match &role {
+            // The store has an older secret of it, or none: it would not be known again after a restart.
+            Role::Serving(key) if is_first => {
+                self.dirty.insert(key.clone());
+                self.after.push(After::Welcome(reply, welcomed));
+            }
+            Role::Starting | Role::Warm | Role::Serving(_) | Role::Ending => {
+                let _link_gone = reply.send(Some(welcomed)).is_err();
+            }
+        }
         match role {
             Role::Starting => {
                 if let Some(host) = self.hosts.get_mut(&id) {
@@ -251,9 +264,13 @@ impl Engine {
     }
 
     pub(super) fn host_says(&mut self, now: Timestamp, id: HostId, number: u64, message: HostNews) {
-        let Some(host) = self.hosts.get(&id) else { return };
+        let Some(host) = self.hosts.get_mut(&id) else { return };
         if host.link.as_ref().is_none_or(|link| link.number != number) {
             return; // Said on a link that is gone.
+        }
+        // Whoever speaks on a link has read the Welcome: the token was for one time.
+        if let Some(token_hash) = host.token_hash.take() {
+            self.credentials.remove(&token_hash);
         }
         let size = host.size;
         let Role::Serving(key) = host.role.clone() else { return };
@@ -267,7 +284,7 @@ impl Engine {
             HostNews::Failed(session, error) if session == key.1 => {
                 self.tell(now, &key, Input::HostFailed(error))
             }
-            HostNews::Ready(_) | HostNews::Failed(..) => {}
+            HostNews::Welcomed | HostNews::Ready(_) | HostNews::Failed(..) => {}
             HostNews::Ended(reason) => {
                 self.tell(now, &key, Input::HostLost(format!("The session's host ended: {reason}")));
             }

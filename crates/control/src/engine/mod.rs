@@ -174,6 +174,8 @@ enum Alarm {
 /// What is done once the commit has passed.
 enum After {
     Reply(Box<dyn FnOnce(bool) + Send>),
+    /// Opens a link.
+    Welcome(oneshot::Sender<Option<Welcomed>>, Welcomed),
     Say(HostId, ToHost),
     /// Says when the lease ends, counted from when it is said.
     SayLease(HostId, Timestamp),
@@ -614,6 +616,9 @@ impl Engine {
             match what {
                 After::Reply(reply) => reply(committed),
                 waits if !committed => self.after.push(waits),
+                After::Welcome(reply, welcomed) => {
+                    let _link_gone = reply.send(Some(welcomed)).is_err();
+                }
                 After::Say(host, message) => self.say(host, message),
                 After::SayLease(host, end) => {
                     // Read again: a slow commit must not make the lease longer.
@@ -663,7 +668,8 @@ impl Engine {
         let live = self.sessions.get(key)?;
         let host = live.host.and_then(|id| {
             let host = self.hosts.get(&id)?;
-            Some(StoredHost { id, secret_hash: host.secret_hash?, process: host.process })
+            let (secret_hash, token_hash) = (host.secret_hash?, host.token_hash);
+            Some(StoredHost { id, secret_hash, token_hash, process: host.process })
         });
         Some(StoredSession {
             account: key.0,

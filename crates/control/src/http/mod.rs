@@ -40,6 +40,7 @@ use crate::audit::{Actor, Audit};
 use crate::clock::Clock;
 use crate::engine::Event;
 use crate::engine::view::View;
+use crate::link::Pace;
 use crate::metrics::Metrics;
 use crate::oidc::Issuers;
 use crate::sizes::Sizes;
@@ -342,7 +343,8 @@ async fn link(app: Arc<App>, parts: &mut Parts) -> Answer {
         .max_message_size(MAX_STILL_BYTES + 8)
         .max_frame_size(MAX_STILL_BYTES + 8)
         .on_upgrade(move |socket| async move {
-            crate::link::serve(socket, &app.strangers, app.clock.as_ref(), app.engine.clone()).await;
+            let clock = app.clock.as_ref();
+            crate::link::serve(socket, &app.strangers, clock, Pace::REAL, app.engine.clone()).await;
         })
 }
 

@@ -31,6 +31,8 @@ use sqlx::{ConnectOptions as _, Row};
 use crate::secrets::SecretHash;
 pub use errors::StoreError;
 pub(crate) use sessions::SessionStore;
+#[cfg(test)]
+pub(crate) use sessions::Stored;
 
 /// The database.
 #[derive(Clone, Debug)]
@@ -105,6 +107,8 @@ pub(crate) struct StoredSession {
 pub(crate) struct StoredHost {
     pub(crate) id: HostId,
     pub(crate) secret_hash: SecretHash,
+    /// Of its one-time token, until it is known to have the secret.
+    pub(crate) token_hash: Option<SecretHash>,
     pub(crate) process: Option<Process>,
 }
 
@@ -325,14 +329,16 @@ impl Store {
 
 /// Stores sessions, given as JSON: an array of [`SessionRow`]s.
 const SAVE: &str = "INSERT INTO sessions (account, id, seq, creation_time, size, requested_minutes, model, status, \
-     lease_minutes, ready_at, ended_at, error, host, host_secret_hash, host_pid, host_birth) \
-     SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, \
-     value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, unhex(value ->> 13), value ->> 14, value ->> 15 \
-     FROM json_each(?) WHERE TRUE \
-     ON CONFLICT (account, id) DO UPDATE SET status = excluded.status, \
+     lease_minutes, ready_at, ended_at, error, host, host_secret_hash, host_pid, host_birth, \
+     host_token_hash) SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, \
+     value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, unhex(value ->> 13), value ->> 14, value ->> 15, \
+     unhex(value ->> 16) FROM json_each(?) WHERE TRUE \
+     ON CONFLICT (account, id) DO UPDATE SET seq = excluded.seq, creation_time = excluded.creation_time, \
+     size = excluded.size, requested_minutes = excluded.requested_minutes, model = excluded.model, \
+     status = excluded.status, \
      lease_minutes = excluded.lease_minutes, ready_at = excluded.ready_at, ended_at = excluded.ended_at, \
      error = excluded.error, host = excluded.host, host_secret_hash = excluded.host_secret_hash, \
-     host_pid = excluded.host_pid, host_birth = excluded.host_birth";
+     host_pid = excluded.host_pid, host_birth = excluded.host_birth, host_token_hash = excluded.host_token_hash";
 
 /// The columns of a session, in the order of [`SAVE`].
 #[derive(Serialize)]
@@ -353,6 +359,7 @@ struct SessionRow<'a>(
     Option<String>,
     Option<u32>,
     Option<i64>,
+    Option<String>,
 );
 
 impl<'a> SessionRow<'a> {
@@ -377,6 +384,7 @@ impl<'a> SessionRow<'a> {
             host.map(|host| host.secret_hash.to_hex()),
             process.map(|process| process.pid),
             process.map(|process| process.birth.cast_signed()),
+            host.and_then(|host| Some(host.token_hash?.to_hex())),
         )
     }
 }
@@ -427,7 +435,9 @@ fn session_of(row: &SqliteRow) -> Result<StoredSession, StoreError> {
             let pid: Option<u32> = row.try_get("host_pid")?;
             let birth: Option<i64> = row.try_get("host_birth")?;
             let process = pid.zip(birth).map(|(pid, birth)| Process { pid, birth: birth.cast_unsigned() });
-            Ok::<_, StoreError>(StoredHost { id: parsed(row, "host")?, secret_hash, process })
+            let token_hash: Option<Vec<u8>> = row.try_get("host_token_hash")?;
+            let token_hash = token_hash.as_deref().and_then(SecretHash::from_bytes);
+            Ok::<_, StoreError>(StoredHost { id: parsed(row, "host")?, secret_hash, token_hash, process })
         })
         .transpose()?;
     let status = [
