@@ -22,6 +22,8 @@ mod openapi;
 pub mod provision;
 mod rate;
 mod secrets;
+#[cfg(test)]
+mod sim;
 mod sizes;
 mod start;
 mod store;
