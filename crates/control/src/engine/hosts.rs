@@ -14,6 +14,7 @@ use protocol::rest::SessionSize;
 use session::pool::{self, FAILURES_BEFORE_GIVING_UP, Pool};
 use uuid::Builder;
 
+use super::roll::Kind;
 use super::{
     After, Alarm, Engine, Error, Hello, HostNews, Input, Key, Link, News, SecretHash, StoredHost, Timestamp,
     Welcomed, oneshot,
@@ -84,12 +85,8 @@ impl Engine {
         if n_all >= self.limits.n_hosts_max as usize || n_of_size >= size_max as usize {
             return self.tell(now, key, Input::NoCapacity);
         }
-        let warm = self
-            .hosts
-            .iter()
-            .filter(|(_, host)| host.size == size && host.role == Role::Warm && host.link.is_some())
-            .map(|(id, _)| *id)
-            .min();
+        let linked = |id: &HostId| self.hosts.get(*id).is_some_and(|host| host.link.is_some());
+        let warm = self.hosts.warm(size).find(linked);
         if let Some(host) = warm {
             self.starts.entry(size).or_default().taken_at = Some(now);
             return self.give(now, key, host);
@@ -99,17 +96,16 @@ impl Engine {
 
     /// Sessions that have a host or wait for one: of all sizes, and of `size`.
     fn n_placed(&self, size: SessionSize) -> (usize, usize) {
-        let serving = self.hosts.values().filter(|host| matches!(host.role, Role::Serving(_)));
-        let serving = serving.map(|host| (host.size, 1));
-        let waiting = self.starts.iter().map(|(size, starts)| (*size, starts.waiting.len()));
-        serving
-            .chain(waiting)
-            .fold((0, 0), |(all, of_size), (this, n)| (all + n, of_size + if this == size { n } else { 0 }))
+        let n_placed = |size: &SessionSize| {
+            let n_waiting = self.starts.get(size).map_or(0, |starts| starts.waiting.len());
+            self.hosts.n(Kind::Serving, *size) as usize + n_waiting
+        };
+        (Sizes::ALL.iter().map(n_placed).sum(), n_placed(&size))
     }
 
     fn give(&mut self, now: Timestamp, key: &Key, id: HostId) {
-        if let (Some(live), Some(host)) = (self.sessions.get_mut(key), self.hosts.get_mut(&id)) {
-            host.role = Role::Serving(key.clone());
+        if let Some(live) = self.sessions.get_mut(key) {
+            self.hosts.set_role(id, Role::Serving(key.clone()));
             live.host = Some(id);
             // With the host's name in the store, a restart between here and Ready finds it again.
             self.dirty.insert(key.clone());
@@ -145,20 +141,21 @@ impl Engine {
     }
 
     pub(super) fn end_host(&mut self, id: HostId, reason: EndReason) {
-        let Some(host) = self.hosts.get_mut(&id) else { return };
+        let Some(host) = self.hosts.get_mut(id) else { return };
         if host.role == Role::Ending {
             return;
         }
-        host.role = Role::Ending;
-        self.after.push(After::End(id, reason));
         // Nobody will tell the end of a host that is not watched and not linked.
-        if !host.watched && host.link.is_none() {
+        let is_gone = !host.watched && host.link.is_none();
+        self.hosts.set_role(id, Role::Ending);
+        self.after.push(After::End(id, reason));
+        if is_gone {
             self.forget_host(id);
         }
     }
 
     fn forget_host(&mut self, id: HostId) -> Option<Host> {
-        let host = self.hosts.remove(&id)?;
+        let host = self.hosts.remove(id)?;
         for hash in [host.token_hash, host.secret_hash].into_iter().flatten() {
             self.credentials.remove(&hash);
         }
@@ -166,7 +163,7 @@ impl Engine {
     }
 
     pub(super) fn say(&mut self, host: HostId, message: ToHost) {
-        if let Some(link) = self.hosts.get(&host).and_then(|host| host.link.as_ref()) {
+        if let Some(link) = self.hosts.get(host).and_then(|host| host.link.as_ref()) {
             link.say(message);
         }
     }
@@ -179,7 +176,7 @@ impl Engine {
         reply: oneshot::Sender<Option<Welcomed>>,
     ) {
         let known = self.credentials.get(&hello.credential).copied();
-        let Some((id, host)) = known.and_then(|id| Some((id, self.hosts.get_mut(&id)?))) else {
+        let Some((id, host)) = known.and_then(|id| Some((id, self.hosts.get_mut(id)?))) else {
             let _link_gone = reply.send(None).is_err();
             return;
         };
@@ -213,9 +210,7 @@ impl Engine {
         }
         match role {
             Role::Starting => {
-                if let Some(host) = self.hosts.get_mut(&id) {
-                    host.role = Role::Warm;
-                }
+                self.hosts.set_role(id, Role::Warm);
                 let next = self.starts.get_mut(&size).and_then(|starts| starts.waiting.pop_front());
                 if let Some(key) = next {
                     self.give(now, &key, id);
@@ -242,7 +237,7 @@ impl Engine {
     }
 
     pub(super) fn link_down(&mut self, now: Timestamp, id: HostId, number: u64) {
-        let Some(host) = self.hosts.get_mut(&id) else { return };
+        let Some(host) = self.hosts.get_mut(id) else { return };
         if host.link.as_ref().is_none_or(|link| link.number != number) {
             return; // It has a newer one.
         }
@@ -264,7 +259,7 @@ impl Engine {
     }
 
     pub(super) fn host_says(&mut self, now: Timestamp, id: HostId, number: u64, message: HostNews) {
-        let Some(host) = self.hosts.get_mut(&id) else { return };
+        let Some(host) = self.hosts.get_mut(id) else { return };
         if host.link.as_ref().is_none_or(|link| link.number != number) {
             return; // Said on a link that is gone.
         }
@@ -293,7 +288,7 @@ impl Engine {
 
     /// A host did not say Hello, or did not come back.
     pub(super) fn host_is_late(&mut self, now: Timestamp, id: HostId) {
-        let Some(host) = self.hosts.get(&id) else { return };
+        let Some(host) = self.hosts.get(id) else { return };
         match host.role {
             Role::Starting => {
                 let size = host.size;
@@ -311,7 +306,7 @@ impl Engine {
     pub(super) fn hear(&mut self, now: Timestamp, news: News) {
         match news {
             News::Started { host: id, process } => {
-                if let Some(host) = self.hosts.get_mut(&id) {
+                if let Some(host) = self.hosts.get_mut(id) {
                     host.process = process;
                     if let Role::Serving(key) = &host.role {
                         self.dirty.insert(key.clone());
@@ -356,15 +351,11 @@ impl Engine {
         let sizes: Vec<SessionSize> = self.starts.keys().copied().collect();
         for size in sizes {
             let Some(starts) = self.starts.get(&size) else { continue };
-            let count = |role: fn(&Role) -> bool| {
-                let n = self.hosts.values().filter(|host| host.size == size && role(&host.role)).count();
-                u32::try_from(n).unwrap_or(u32::MAX)
-            };
             let n_hosts = u32::try_from(self.hosts.len()).unwrap_or(u32::MAX);
             let pool = Pool {
                 n_warm_wanted: if self.draining { 0 } else { self.limits.sizes.of(size).n_warm },
-                n_warm: count(|role| *role == Role::Warm),
-                n_starting: count(|role| *role == Role::Starting),
+                n_warm: self.hosts.n(Kind::Warm, size),
+                n_starting: self.hosts.n(Kind::Starting, size),
                 n_waiting: u32::try_from(starts.waiting.len()).unwrap_or(u32::MAX),
                 n_room: self.limits.n_hosts_max.saturating_add(n_warm_total).saturating_sub(n_hosts),
                 n_failures: starts.n_failures,
@@ -378,14 +369,7 @@ impl Engine {
             for _ in 0..decision.n_spawn {
                 self.order(now, size);
             }
-            let mut surplus: Vec<HostId> = self
-                .hosts
-                .iter()
-                .filter(|(_, host)| host.size == size && host.role == Role::Warm)
-                .map(|(id, _)| *id)
-                .collect();
-            surplus.sort_unstable();
-            surplus.truncate(decision.n_end as usize);
+            let surplus: Vec<HostId> = self.hosts.warm(size).take(decision.n_end as usize).collect();
             for host in surplus {
                 // Nothing about it is stored, so there is no commit to wait for.
                 self.end_host(host, EndReason::Shutdown);

@@ -11,6 +11,7 @@
 //! go on, and the commit is tried again.
 
 mod hosts;
+mod roll;
 pub(crate) mod view;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -24,7 +25,7 @@ use session::{Denied, Effect, Input, Minutes, Session, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{Clock, creation_time};
-use crate::engine::hosts::{Host, Role};
+use crate::engine::roll::{Kind, Roll};
 use crate::engine::view::{Key, Shown, View};
 use crate::link::{Hello, HostNews, Link, Welcomed};
 use crate::metrics::{Census, Metrics};
@@ -202,7 +203,7 @@ pub(crate) struct Engine {
     news: NewsSender,
 
     sessions: HashMap<Key, Live>,
-    hosts: HashMap<HostId, Host>,
+    hosts: Roll,
     /// One-time tokens and secrets of the hosts.
     credentials: HashMap<SecretHash, HostId>,
     starts: BTreeMap<SessionSize, Starts>,
@@ -250,7 +251,7 @@ impl Engine {
             random,
             news: NewsSender(news),
             sessions: HashMap::new(),
-            hosts: HashMap::new(),
+            hosts: Roll::default(),
             credentials: HashMap::new(),
             starts: Sizes::ALL.map(|size| (size, Starts::default())).into(),
             limits,
@@ -340,7 +341,7 @@ impl Engine {
                     let _nobody_waits = reply.send(()).is_err();
                 }
             }
-            if self.shutting_down && self.hosts.is_empty() && self.dirty.is_empty() {
+            if self.shutting_down && self.hosts.len() == 0 && self.dirty.is_empty() {
                 if let Some(reply) = self.shutdown.take() {
                     let _nobody_waits = reply.send(()).is_err();
                 }
@@ -425,9 +426,7 @@ impl Engine {
                 for key in keys {
                     self.tell(now, &key, Input::Shutdown);
                 }
-                let mut hosts: Vec<HostId> = self.hosts.keys().copied().collect();
-                hosts.sort_unstable();
-                for host in hosts {
+                for host in self.hosts.names() {
                     self.end_host(host, EndReason::Shutdown);
                 }
             }
@@ -652,22 +651,18 @@ impl Engine {
                 SessionStatus::Stopped | SessionStatus::Expired | SessionStatus::Error => {}
             }
         }
-        #[expect(clippy::iter_over_hash_type, reason = "counting has no order")]
-        for host in self.hosts.values() {
-            match host.role {
-                Role::Starting => census.n_hosts_starting += 1,
-                Role::Warm => census.n_hosts_warm += 1,
-                Role::Serving(_) => census.n_hosts_serving += 1,
-                Role::Ending => census.n_hosts_ending += 1,
-            }
-        }
+        let n = |kind| Sizes::ALL.iter().map(|size| self.hosts.n(kind, *size)).sum();
+        census.n_hosts_starting = n(Kind::Starting);
+        census.n_hosts_warm = n(Kind::Warm);
+        census.n_hosts_serving = n(Kind::Serving);
+        census.n_hosts_ending = n(Kind::Ending);
         census
     }
 
     fn row(&self, key: &Key) -> Option<StoredSession> {
         let live = self.sessions.get(key)?;
         let host = live.host.and_then(|id| {
-            let host = self.hosts.get(&id)?;
+            let host = self.hosts.get(id)?;
             let (secret_hash, token_hash) = (host.secret_hash?, host.token_hash);
             Some(StoredHost { id, secret_hash, token_hash, process: host.process })
         });
@@ -686,7 +681,7 @@ impl Engine {
 
     fn show(&self, key: &Key) -> Option<Shown> {
         let live = self.sessions.get(key)?;
-        let link = live.host.and_then(|host| self.hosts.get(&host)?.link.clone());
+        let link = live.host.and_then(|host| self.hosts.get(host)?.link.clone());
         Some(live.show(key, link))
     }
 }
