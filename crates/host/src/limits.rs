@@ -66,6 +66,10 @@ pub(crate) const WARM_WITHOUT_LINK: Duration = Duration::from_secs(10);
 pub(crate) const REDIAL_MIN: Duration = Duration::from_millis(50);
 pub(crate) const REDIAL_MAX: Duration = Duration::from_secs(1);
 
+/// The control plane says something at least every two seconds; a link that is silent for so long is dead, and a host
+/// that believed in it would outlive its lease.
+pub(crate) const LINK_SILENCE: Duration = Duration::from_secs(7);
+
 /// One attempt to open the link.
 pub(crate) const DIAL: Duration = Duration::from_secs(5);
 

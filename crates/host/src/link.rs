@@ -7,13 +7,13 @@ use protocol::SessionId;
 use protocol::link::{FromHost, MAX_MESSAGE_BYTES, ToHost, VERSION};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
 use crate::Secret;
-use crate::limits::{DIAL, LINK_QUEUE, REDIAL_MAX, REDIAL_MIN};
+use crate::limits::{DIAL, LINK_QUEUE, LINK_SILENCE, REDIAL_MAX, REDIAL_MIN};
 use crate::session::News;
 
 type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -125,8 +125,11 @@ impl Dialer {
             return Next::Redial;
         }
         let mut welcome = false;
+        let mut heard_at = Instant::now();
         loop {
             tokio::select! {
+                // Pings are heard, too.
+                () = sleep_until(heard_at + LINK_SILENCE) => return Next::Redial,
                 // Before Welcome nothing else is said: it would be refused with the Hello.
                 said = self.said.recv(), if welcome => {
                     let message = match said {
@@ -148,6 +151,7 @@ impl Dialer {
                     }
                 }
                 heard = stream.next() => {
+                    heard_at = Instant::now();
                     let message = match heard {
                         Some(Ok(Message::Text(text))) => serde_json::from_str::<ToHost>(&text),
                         Some(Ok(Message::Close(_)) | Err(_)) | None => return Next::Redial,
