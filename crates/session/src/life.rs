@@ -607,12 +607,24 @@ mod lives {
         ]
     }
 
-    /// A shell that does what it is told, each thing twice if `twice`.
+    /// What else happens.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Event {
+        Usual,
+        /// The shell is stopped during the pause.
+        Stall,
+        /// It dies, and another one goes on with what is stored.
+        Crash,
+    }
+
+    /// A shell that does what it is told.
     #[derive(Default, Debug, PartialEq)]
     struct Shell {
         alarm: Option<Timestamp>,
         lease_told: Option<Timestamp>,
         host_wanted: bool,
+        /// The host's name is stored.
+        host_given: bool,
         n_releases: usize,
         shown: Vec<SessionStatus>,
     }
@@ -626,6 +638,7 @@ mod lives {
                     Effect::ReleaseHost(_) => {
                         assert!(self.host_wanted, "released twice");
                         self.host_wanted = false;
+                        self.host_given = false;
                         self.n_releases += 1;
                     }
                     Effect::WakeAt(at) => self.alarm = Some(at),
@@ -642,6 +655,8 @@ mod lives {
     /// Says `input` and checks what must hold after anything.
     fn say(session: &mut Session, shell: &mut Shell, now: Timestamp, input: Input) {
         let before = session.snapshot();
+        // It is stored before the host is told.
+        shell.host_given |= input == Input::HostGiven && shell.host_wanted;
         let denied = session.handle(now, input.clone());
         shell.perform(session);
         let after = session.snapshot();
@@ -668,19 +683,83 @@ mod lives {
         assert_eq!(host_known, Some(after), "the store keeps everything");
     }
 
+    /// What is said, what it answers, and what it asks for.
+    fn told(session: &mut Session, now: Timestamp, input: Input) -> (Option<Denied>, Vec<Effect>, Snapshot) {
+        let answer = session.handle(now, input).err();
+        let effects = std::iter::from_fn(|| session.poll_effect()).collect();
+        (answer, effects, session.snapshot())
+    }
+
+    proptest! {
+        /// One who was restored from the store and one who was not cannot be told apart, once the host is back.
+        #[test]
+        fn a_restored_life_is_the_same_life(
+            lease in 0..=10u32,
+            before in prop::collection::vec((0..60_000_000u64, input()), 0..20),
+            pause_us in 0..4_000_000u64,
+            after in prop::collection::vec((0..120_000_000u64, input()), 0..20),
+        ) {
+            let mut now = Timestamp::from_secs(1_000);
+            let mut session = Session::new(now, Minutes(lease));
+            told(&mut session, now, Input::HostGiven);
+            told(&mut session, now, Input::HostReady);
+            for (pause_us, input) in before {
+                now = now + Duration::from_micros(pause_us);
+                told(&mut session, now, input);
+            }
+            let mut twin = Session::restore(now, session.snapshot(), true).unwrap();
+            while twin.poll_effect().is_some() {}
+            now = now + Duration::from_micros(pause_us);
+            // Before the host is given up.
+            told(&mut session, now, Input::LinkBack);
+            told(&mut twin, now, Input::LinkBack);
+            for (pause_us, input) in after {
+                now = now + Duration::from_micros(pause_us);
+                prop_assert_eq!(
+                    told(&mut session, now, input.clone()),
+                    told(&mut twin, now, input)
+                );
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn no_life_breaks_the_rules(
             lease in 0..=10u32,
-            // Pauses of up to two minutes, and none at all.
-            script in prop::collection::vec((prop_oneof![Just(0), 0..120_000_000u64], input(), any::<bool>()), 0..60),
+            // Pauses of up to two minutes, and none at all; now and then hours, as after a suspend.
+            script in prop::collection::vec(
+                (
+                    prop_oneof![4 => Just(0), 8 => 0..120_000_000u64, 1 => 0..100_000_000_000u64],
+                    prop_oneof![8 => Just(Event::Usual), 1 => Just(Event::Stall), 1 => Just(Event::Crash)],
+                    input(),
+                    any::<bool>(),
+                ),
+                0..60,
+            ),
         ) {
             let mut now = Timestamp::from_secs(1_000);
             let mut session = Session::new(now, Minutes(lease));
             let mut shell = Shell::default();
             shell.perform(&mut session);
-            for (pause_us, input, twice) in script {
+            for (pause_us, event, input, twice) in script {
                 let next = now + Duration::from_micros(pause_us);
+                if event == Event::Stall {
+                    // Nobody hears the clock; what is said first comes late, and must not bring anything back.
+                    now = next;
+                    let over = session.lease_ends_at().is_some_and(|end| end <= now);
+                    say(&mut session, &mut shell, now, input.clone());
+                    prop_assert!(!over || session.status() == SessionStatus::Expired, "went on after its lease");
+                }
+                if event == Event::Crash {
+                    shell.alarm = None;
+                    now = next;
+                    let stored = session.snapshot();
+                    session = Session::restore(now, stored.clone(), shell.host_given).unwrap();
+                    prop_assert_eq!(session.snapshot(), stored, "a restart changes nothing");
+                    shell.perform(&mut session);
+                    prop_assert!(session.status().is_terminal() || shell.alarm.is_some(), "nobody wakes it");
+                }
                 // The clock rings when it was asked to, before anything later is said.
                 while let Some(alarm) = shell.alarm.filter(|alarm| *alarm <= next) {
                     shell.alarm = None;
