@@ -37,7 +37,7 @@ pub const MAX_STILL_BYTES: usize = 64 << 20;
 /// Environment variable with the link's URL (`ws://127.0.0.1:PORT/internal/link`).
 pub const ENV_LINK_URL: &str = "BELVEDERE_LINK_URL";
 
-/// Environment variable with the host's one-time token, worthless after the first link.
+/// Environment variable with the host's one-time token, worthless once the host has answered on a link.
 pub const ENV_LINK_TOKEN: &str = "BELVEDERE_LINK_TOKEN";
 
 /// Environment variable with the number of threads that may render.

@@ -16,6 +16,13 @@
 //! A run that fails prints its seed. `BELVEDERE_SIM_SEED=7 cargo test -p control --lib sim` runs it again and shows
 //! what happened last; `BELVEDERE_SIM_HOURS=100000` runs for longer, with seeds of its own.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "a step that fails is a test that fails, and the numbers are small"
+)]
+
 mod clients;
 mod disk;
 mod exec;
