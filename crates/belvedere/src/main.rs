@@ -5,6 +5,7 @@
 //! | (none), `serve`, `view MODEL` | the service: control plane, token service, viewer |
 //! | `host` | one session's process; started by the service |
 //! | `config …` | what the service would be told |
+//! | `db …` | copies and checks the database |
 //! | `session …`, `account …`, `latency …` | the client side of the same things |
 //! | `completions`, `man` | for the shell and its users |
 
@@ -12,6 +13,7 @@ mod account;
 mod arrconfig;
 mod config;
 mod connection;
+mod db;
 mod latency;
 mod outcome;
 mod serve;
@@ -60,6 +62,8 @@ enum Command {
     },
     /// Creates and lists accounts, changes their keys. Works on the data folder, so on the service's machine.
     Account(account::AccountArgs),
+    /// Copies and checks the database. Works on the data folder, so on the service's machine.
+    Db(db::DbArgs),
     /// Measures how far services are, and recommends one.
     Latency(latency::LatencyArgs),
     /// Prints completions for a shell.
@@ -102,6 +106,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Some(Command::Account(args)) => account::run(&args),
+        Some(Command::Db(args)) => db::run(&args),
         Some(Command::Latency(args)) => latency::run(&args),
         Some(Command::Completions(args)) => shell::completions(Cli::command(), &args),
         Some(Command::Man(args)) => shell::man(Cli::command(), &args),
@@ -127,7 +132,7 @@ mod tests {
         command.build();
         for path in ["session create", "session get", "session list", "session extend", "session stop"]
             .into_iter()
-            .chain(["session open", "account create", "account rotate-key", "latency", "completions", "man"])
+            .chain(["session open", "account create", "account rotate-key", "db backup", "db check", "latency", "completions", "man"])
         {
             let found = path.split(' ').try_fold(&command, |command, name| command.find_subcommand(name));
             let help = found.and_then(clap::Command::get_after_help).map(ToString::to_string);

@@ -12,6 +12,7 @@
 pub mod accounts;
 mod audit;
 pub mod clock;
+pub mod database;
 mod engine;
 mod files;
 mod http;

@@ -149,6 +149,11 @@ impl Keys {
     }
 }
 
+/// Whether a stored key can sign.
+pub(crate) fn is_key(key: &StoredSigningKey) -> bool {
+    Keys::new(std::slice::from_ref(key)).is_ok()
+}
+
 /// Makes a key and stores it: from its next look on, a server signs with it.
 pub(crate) async fn add_key(store: &Store, now: Timestamp) -> Result<(), TokenError> {
     let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;

@@ -122,7 +122,7 @@ pub struct Process {
 }
 
 /// The steps of the schema, in order. Released ones never change.
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// How long a write waits for one of another program, such as `belvedere account`, which takes milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -294,15 +294,7 @@ impl Store {
         let rows = sqlx::query("SELECT id, pkcs8, created_at FROM signing_keys ORDER BY created_at DESC, id")
             .fetch_all(&self.readers)
             .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(StoredSigningKey {
-                    id: row.try_get("id")?,
-                    pkcs8: row.try_get("pkcs8")?,
-                    created_at: from_integer(row.try_get("created_at")?),
-                })
-            })
-            .collect()
+        rows.iter().map(signing_key_of).collect()
     }
 
     pub(crate) async fn add_signing_key(&self, key: &StoredSigningKey) -> Result<(), StoreError> {
@@ -389,7 +381,8 @@ impl<'a> SessionRow<'a> {
     }
 }
 
-fn make_private(path: &Path) -> io::Result<()> {
+/// Makes the file if needed, and takes it from all but its owner.
+pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
     file.set_permissions(Permissions::from_mode(0o600))
 }
@@ -411,7 +404,7 @@ fn minutes(row: &SqliteRow, column: &'static str) -> Result<Minutes, StoreError>
     Minutes::new(row.try_get(column)?).map_err(|_too_long| StoreError::Impossible(column))
 }
 
-fn account_of(row: &SqliteRow) -> Result<Account, StoreError> {
+pub(crate) fn account_of(row: &SqliteRow) -> Result<Account, StoreError> {
     Ok(Account {
         id: parsed(row, "id")?,
         name: row.try_get("name")?,
@@ -420,7 +413,15 @@ fn account_of(row: &SqliteRow) -> Result<Account, StoreError> {
     })
 }
 
-fn session_of(row: &SqliteRow) -> Result<StoredSession, StoreError> {
+pub(crate) fn signing_key_of(row: &SqliteRow) -> Result<StoredSigningKey, StoreError> {
+    Ok(StoredSigningKey {
+        id: row.try_get("id")?,
+        pkcs8: row.try_get("pkcs8")?,
+        created_at: from_integer(row.try_get("created_at")?),
+    })
+}
+
+pub(crate) fn session_of(row: &SqliteRow) -> Result<StoredSession, StoreError> {
     let size: String = row.try_get("size")?;
     let status: String = row.try_get("status")?;
     let error: Option<String> = row.try_get("error")?;

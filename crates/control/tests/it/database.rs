@@ -1,11 +1,13 @@
 //! The database file: from older and newer versions, and when something is wrong with it.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use control::StartError;
 use control::clock::ManualClock;
+use control::database::{self, DatabaseError};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 
@@ -314,4 +316,136 @@ async fn a_folder_that_cannot_be_written_is_refused() {
     let Err(error) = control::start(config).await else { panic!("it starts") };
     let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
     assert!(text.contains("right to write") && text.contains("Read-only"), "{text}");
+}
+
+#[tokio::test]
+async fn a_backup_is_whole_while_the_service_goes_on() {
+    let world = World::new().await;
+    world.ready("live", 10).await;
+    world.put("stopped", 10).await;
+    world.stop("stopped").await;
+    let file = world.dir.path().join("backup.db");
+    let report = {
+        let creates = async {
+            for n in 0.. {
+                world.put(&format!("meanwhile-{n}"), 10).await;
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = creates => unreachable!(),
+            report = database::backup(world.dir.path(), &file) => report.unwrap(),
+        }
+    };
+    assert!(report.ok && report.accounts == 1 && report.sessions >= 2, "{report:?}");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let files = std::fs::read_dir(world.dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(!files.into_iter().any(|name| name.to_string_lossy().contains("part")), "nothing is left over");
+    let again = database::backup(world.dir.path(), &file).await;
+    assert!(matches!(again, Err(DatabaseError::Exists(_))), "{again:?}");
+    assert_eq!(database::check_file(&file).await.unwrap(), report);
+    let account = world.account.clone();
+    world.running.stop().await;
+
+    // Restored elsewhere, as docs/how-to/backup.md has it.
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::copy(&file, dir.path().join("belvedere.db")).unwrap();
+    let clock = Arc::clone(&world.clock);
+    let restored = World::again(dir, clock, Fleet::default(), |_| ()).await;
+    assert_eq!(restored.account, account);
+    assert_eq!(restored.get("stopped").await["status"], "Stopped");
+    restored.advance(31);
+    assert_eq!(restored.until("live", "Error").await["error"]["code"], "HostLost", "its host is elsewhere");
+    restored.running.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_database_is_found() {
+    let dir = released().await;
+    let report = database::check(dir.path()).await.unwrap();
+    assert_eq!((report.ok, report.schema, report.accounts), (true, 1, 2), "{report:?}");
+    assert_eq!((report.sessions, report.live_sessions), (6, 3));
+    let mut connection = open(dir.path()).await;
+    for (wrong, right, place, what) in [
+        (
+            "UPDATE sessions SET status = 'Wonderful' WHERE id = 'ready'",
+            "UPDATE sessions SET status = 'Ready' WHERE id = 'ready'",
+            "session ready",
+            "its status is impossible",
+        ),
+        (
+            "UPDATE sessions SET status = 'Stopped' WHERE id = 'ready'",
+            "UPDATE sessions SET status = 'Ready' WHERE id = 'ready'",
+            "session ready",
+            "its status does not go with its times",
+        ),
+        (
+            "UPDATE sessions SET ended_at = 7 WHERE id = 'stopped'",
+            "UPDATE sessions SET ended_at = 1895317559192782 WHERE id = 'stopped'",
+            "session stopped",
+            "it ended before it was Ready",
+        ),
+        (
+            "UPDATE sessions SET lease_minutes = 1441 WHERE id = 'stopped'",
+            "UPDATE sessions SET lease_minutes = 5 WHERE id = 'stopped'",
+            "session stopped",
+            "its lease_minutes is impossible",
+        ),
+        (
+            "UPDATE sessions SET error = '{' WHERE id = 'lost'",
+            "UPDATE sessions SET error = '{\"code\":\"HostLost\",\"message\":\"\"}' WHERE id = 'lost'",
+            "session lost",
+            "its error is impossible",
+        ),
+        (
+            "UPDATE sessions SET account = '00000000-0000-0000-0000-000000000000' WHERE id = 'ready'",
+            "UPDATE sessions SET account = 'caa4c738-80bd-4a3c-9383-91212c4b71e3' WHERE id = 'ready'",
+            "session ready",
+            "it is live and belongs to no account",
+        ),
+        (
+            "UPDATE accounts SET primary_key = '', name = 'x' || name WHERE name = 'second'",
+            "UPDATE accounts SET primary_key = 'k' WHERE name = 'xsecond'",
+            "account a4588fd5-c524-42b5-920a-cccd4f5b00c1",
+            "it has an empty key",
+        ),
+        (
+            "INSERT INTO signing_keys VALUES ('odd', x'00', 0)",
+            "DELETE FROM signing_keys WHERE id = 'odd'",
+            "signing key odd",
+            "it is no key",
+        ),
+        (
+            "INSERT INTO _sqlx_migrations VALUES (9000, 'later', 0, 1, x'00', 0)",
+            "DELETE FROM _sqlx_migrations WHERE version = 9000",
+            "schema",
+            "step 9000 is of a newer version of Belvedere",
+        ),
+    ] {
+        run(&mut connection, wrong).await;
+        let report = database::check(dir.path()).await.unwrap();
+        let found: Vec<(&str, &str)> =
+            report.problems.iter().map(|problem| (problem.place.as_str(), problem.what.as_str())).collect();
+        assert_eq!((report.ok, found), (false, vec![(place, what)]), "{wrong}");
+        run(&mut connection, right).await;
+        assert!(database::check(dir.path()).await.unwrap().ok, "{right}");
+    }
+    connection.close().await.unwrap();
+
+    // Bytes overwritten in the middle.
+    let path = dir.path().join("belvedere.db");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2 / 4_096 * 4_096;
+    bytes[middle..middle + 100].fill(0xa5);
+    std::fs::write(&path, bytes).unwrap();
+    let report = database::check(dir.path()).await.unwrap();
+    assert!(!report.ok && report.problems[0].place == "file", "{report:?}");
+    let copied = database::backup(dir.path(), &dir.path().join("copy.db")).await;
+    assert!(copied.is_err() && !dir.path().join("copy.db").exists(), "{copied:?}");
+
+    std::fs::write(&path, [7; 9_000]).unwrap();
+    let report = database::check(dir.path()).await.unwrap();
+    assert!(!report.ok && report.problems[0].what.contains("not a database"), "{report:?}");
+    let missing = database::check(&dir.path().join("nowhere")).await;
+    assert!(matches!(missing, Err(DatabaseError::Missing(_))), "{missing:?}");
 }
