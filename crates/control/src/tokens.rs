@@ -5,7 +5,7 @@
 //! `?`, `~` and DEL; so the claims are made of other ASCII characters, and [`Tokens::issue`] checks.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -20,6 +20,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::secrets::SecretHash;
 use crate::store::{Store, StoreError, StoredSigningKey};
 
 /// How long an access token is good: what Azure's are.
@@ -124,7 +125,21 @@ struct Keys {
     /// By id; the first one belongs to `signing`.
     checking: Vec<(String, DecodingKey)>,
     jwks: String,
+    /// Tokens whose signatures were found good, by hash. A client shows one token thousands of times, and checking its
+    /// signature is half of the work of a GET. Gone with these keys, so within [`REFRESH`].
+    good: Mutex<HashMap<SecretHash, Good>>,
 }
+
+/// What a good token says.
+#[derive(Clone, Copy)]
+struct Good {
+    identity: Identity,
+    not_before: i64,
+    expires: i64,
+}
+
+/// Good tokens that are remembered; some 100 bytes each. Only holders of account keys can make one.
+const GOOD_MAX: usize = 4_096;
 
 impl Keys {
     /// Of stored keys, newest first.
@@ -145,7 +160,7 @@ impl Keys {
             }));
         }
         let signing = EncodingKey::from_ec_der(&newest.pkcs8);
-        Ok(Self { signing, checking, jwks: json!({ "keys": jwks }).to_string() })
+        Ok(Self { signing, checking, jwks: json!({ "keys": jwks }).to_string(), good: Mutex::default() })
     }
 }
 
@@ -267,20 +282,46 @@ impl Tokens {
 
     /// Who holds `token`, if it is ours and good at `wall`.
     pub(crate) fn check(&self, token: &str, wall: OffsetDateTime) -> Option<Identity> {
+        let keys = self.keys();
+        let hash = SecretHash::of(token);
+        let known = keys.good().get(&hash).copied();
+        let good = match known {
+            Some(good) => good,
+            None => {
+                let good = self.verify(&keys, token)?;
+                let mut all = keys.good();
+                if all.len() >= GOOD_MAX {
+                    all.clear();
+                }
+                all.insert(hash, good);
+                good
+            }
+        };
+        let now = wall.unix_timestamp();
+        let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
+        let in_time = good.not_before <= now && now < good.expires;
+        (in_time && !closed.contains_key(&good.identity.account)).then_some(good.identity)
+    }
+
+    /// What `token` says, if one of `keys` signed it for us.
+    fn verify(&self, keys: &Keys, token: &str) -> Option<Good> {
         let mut validation = Validation::new(Algorithm::ES256);
         validation.set_issuer(&[&self.issuer]);
         validation.set_audience(&[&self.audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-        // Below, against our clock.
+        // By whoever asks, against our clock.
         validation.validate_exp = false;
         let kid = jsonwebtoken::decode_header(token).ok()?.kid?;
-        let keys = self.keys();
         let (_, key) = keys.checking.iter().find(|(id, _)| *id == kid)?;
         let claims = jsonwebtoken::decode::<Claims>(token, key, &validation).ok()?.claims;
-        let now = wall.unix_timestamp();
-        let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
-        let good = claims.nbf <= now && now < claims.exp && !closed.contains_key(&claims.aid);
-        good.then_some(Identity { account: claims.aid, role: claims.role })
+        let identity = Identity { account: claims.aid, role: claims.role };
+        Some(Good { identity, not_before: claims.nbf, expires: claims.exp })
+    }
+}
+
+impl Keys {
+    fn good(&self) -> MutexGuard<'_, HashMap<SecretHash, Good>> {
+        self.good.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -364,11 +405,34 @@ mod tests {
         let token = ours.issue(identity.account, identity.role, start).unwrap();
         assert_eq!(ours.check(&token, start), Some(identity));
         assert_eq!(ours.check(&token, start + TOKEN_LIFE - Duration::from_secs(1)), Some(identity));
-        assert_eq!(ours.check(&token, start + TOKEN_LIFE), None);
+        assert_eq!(ours.check(&token, start + TOKEN_LIFE), None, "also if it was good before");
         assert_eq!(ours.check(&token, start - Duration::from_secs(1)), None);
         assert_eq!(theirs.check(&token, start), None);
         let (signed, _signature) = token.rsplit_once('.').unwrap();
         assert_eq!(ours.check(&format!("{signed}."), start), None);
         assert_eq!(ours.check("", start), None);
+    }
+
+    #[test]
+    fn good_tokens_are_remembered_as_long_as_their_keys() {
+        let (tokens, later) = (tokens("localhost"), tokens("localhost"));
+        let start = OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap();
+        let token = tokens.issue(account(), Role::Client, start).unwrap();
+        assert!(tokens.check(&token, start).is_some());
+        let remembered = |tokens: &Tokens| tokens.keys().good().len();
+        assert_eq!(remembered(&tokens), 1);
+        assert!(tokens.check(&token, start).is_some());
+        assert_eq!(tokens.check(&format!("{token}x"), start), None);
+        assert_eq!(remembered(&tokens), 1, "neither twice nor bad ones");
+        let good =
+            Good { identity: Identity { account: account(), role: Role::Client }, not_before: 0, expires: 0 };
+        tokens.keys().good().extend((1..GOOD_MAX).map(|n| (SecretHash::of(&n.to_string()), good)));
+        assert_eq!(remembered(&tokens), GOOD_MAX);
+        let other = tokens.issue(account(), Role::Client, start).unwrap();
+        assert!(tokens.check(&other, start).is_some());
+        assert_eq!(remembered(&tokens), 1, "bounded");
+        // Revoked: its key is gone, and with it what was remembered.
+        *tokens.keys.write().unwrap() = later.keys();
+        assert_eq!(tokens.check(&token, start), None);
     }
 }
