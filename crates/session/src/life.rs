@@ -32,6 +32,10 @@ pub const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a host may be without link before its session is given up. Hosts redial at least once a second.
 pub const RELINK_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The same after a restart of the control plane, when all hosts come back at once: thousands take seconds. A host on
+/// this machine that has died meanwhile is noticed at once, by its process.
+pub const RESTART_RELINK_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Why a number of minutes is not a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a lease has at most {MAX_LEASE_MINUTES} minutes")]
@@ -184,7 +188,8 @@ impl Session {
     }
 
     /// A session found in the store when the control plane starts at `now`. `host_known` says whether the store
-    /// names a host for it, which then has [`RELINK_TIMEOUT`] to come back. The lease goes on as if nothing had been.
+    /// names a host for it, which then has [`RESTART_RELINK_TIMEOUT`] to come back if the session is Ready; one that is
+    /// Starting gets another host after [`RELINK_TIMEOUT`]. The lease goes on as if nothing had been.
     ///
     /// Returns `None` if the stored parts contradict each other.
     pub fn restore(now: Timestamp, stored: Snapshot, host_known: bool) -> Option<Self> {
@@ -197,7 +202,9 @@ impl Session {
                 // A Ready session always had a host; if its name is lost, so is the host.
                 Phase::Ready {
                     ready_at,
-                    host: Host::Missing { until: if host_known { now + RELINK_TIMEOUT } else { now } },
+                    host: Host::Missing {
+                        until: if host_known { now + RESTART_RELINK_TIMEOUT } else { now },
+                    },
                 }
             }
             (status, ready_at, Some(ended_at)) if status.is_terminal() => {
@@ -326,9 +333,7 @@ impl Session {
                 self.wake();
             }
             (Phase::Ready { host, .. }, Input::Tick) if host.given_up(now) => {
-                let message =
-                    format!("The session's host could not be reached for {} s.", RELINK_TIMEOUT.as_secs());
-                self.fail(now, Error::new("HostLost", message));
+                self.fail(now, Error::new("HostLost", "The session's host could not be reached any more."));
             }
 
             (Phase::Starting { host, .. } | Phase::Ready { host, .. }, Input::LinkLost)
