@@ -132,7 +132,16 @@ mod tests {
         command.build();
         for path in ["session create", "session get", "session list", "session extend", "session stop"]
             .into_iter()
-            .chain(["session open", "account create", "account rotate-key", "db backup", "db check", "latency", "completions", "man"])
+            .chain([
+                "session open",
+                "account create",
+                "account rotate-key",
+                "db backup",
+                "db check",
+                "latency",
+                "completions",
+                "man",
+            ])
         {
             let found = path.split(' ').try_fold(&command, |command, name| command.find_subcommand(name));
             let help = found.and_then(clap::Command::get_after_help).map(ToString::to_string);

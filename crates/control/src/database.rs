@@ -57,7 +57,7 @@ pub struct Problem {
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// There is nothing to look at.
-    #[error("there is no database {0:?}; name the data folder with --data, or the file")]
+    #[error("there is no database {0:?}")]
     Missing(PathBuf),
     /// It cannot be read.
     #[error("the database {path:?} cannot be read")]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 mod command_line;
+mod killed;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -358,4 +359,26 @@ fn without_a_service_the_way_out_is_said() {
     let words = stderr(&nothing);
     assert!(words.contains("belvedere serve") && words.contains("--data"), "{words}");
     assert_eq!(nothing.status.code(), Some(5), "{words}");
+}
+
+#[test]
+fn the_database_is_copied_and_checked_beside_the_service() {
+    let serving = Serving::start(&["serve"]);
+    json(&serving.session(&["create", "one", "--json"]));
+    let db = |args: &[&str]| output(belvedere(serving.data.path()).arg("db").args(args));
+    let copy = serving.data.path().join("copy.db");
+    let copied = String::from_utf8(db(&["backup", copy.to_str().unwrap()]).stdout).unwrap();
+    assert!(copied.contains("copy.db holds 1 account, 1 session (1 live), schema "), "{copied}");
+    let again = stderr(&db(&["backup", copy.to_str().unwrap()]));
+    assert!(again.contains("there already"), "{again}");
+    let report = json(&db(&["check", copy.to_str().unwrap(), "--json"]));
+    assert_eq!((&report["ok"], &report["liveSessions"]), (&true.into(), &1.into()));
+    assert_eq!(json(&db(&["check", "--json"])), report);
+
+    std::fs::write(&copy, "no database").unwrap();
+    let checked = db(&["check", copy.to_str().unwrap()]);
+    assert_eq!(checked.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&checked.stdout).contains("not a database"), "{checked:?}");
+    let nowhere = stderr(&output(belvedere(Path::new("/nonexistent")).args(["db", "check"])));
+    assert!(nowhere.contains("--data"), "{nowhere}");
 }
