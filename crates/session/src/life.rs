@@ -569,7 +569,7 @@ mod tests {
     fn a_restart_keeps_the_end_of_the_lease() {
         let (session, _) = play([(0, HostGiven), (10, HostReady)]);
         let mut again = Session::restore(at(30), session.snapshot(), true).unwrap();
-        assert_eq!(drain(&mut again), [WakeAt(at(35))]);
+        assert_eq!(drain(&mut again), [WakeAt(at(60))]);
         again.handle(at(31), LinkBack).unwrap();
         assert_eq!(drain(&mut again), [WakeAt(at(70)), SetLease(at(70))]);
 
