@@ -2,12 +2,17 @@
 
 use std::fmt::Debug;
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+use std::{fs, io};
 
 use session::Timestamp;
 use time::OffsetDateTime;
 use tokio::sync::watch;
+
+use crate::files::write_private;
 
 /// A future that only says that it is time.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -24,18 +29,69 @@ pub trait Clock: Debug + Send + Sync + 'static {
     fn sleep_until(&self, at: Timestamp) -> Sleep;
 }
 
-/// The machine's clocks: the wall clock read once, a monotonic clock from there.
+/// The machine's monotonic clock, counted from a moment that the wall clock gave once: when a service first ran on this
+/// data folder since the machine was started.
+///
+/// That moment is kept in a file, so that a restart goes on with the same time, whatever happened to the wall clock
+/// meanwhile. After a restart of the machine the monotonic clock begins anew, and so does this: all hosts are gone then,
+/// and no lease goes on. `CLOCK_MONOTONIC` stands still while the machine sleeps, and so do leases: nobody is shown
+/// anything then, hosts and timers count in the same way, and nothing ends all at once on waking up.
 #[derive(Debug)]
 pub struct SystemClock {
-    origin: Instant,
-    at_origin: Timestamp,
+    /// Microseconds from the monotonic clock's zero to the epoch of [`Timestamp`]; negative if it is later.
+    origin_micros: i64,
 }
 
+/// File of the data folder with the boot's id and `origin_micros`.
+const FILE: &str = "clock";
+
 impl SystemClock {
-    /// Starts at the wall clock's time.
+    /// Starts at the wall clock's time, for whoever keeps nothing.
     pub fn new() -> Self {
-        Self { origin: Instant::now(), at_origin: timestamp(OffsetDateTime::now_utc()) }
+        Self { origin_micros: origin_at(monotonic(), OffsetDateTime::now_utc()) }
     }
+
+    /// Goes on with the time that is kept in `dir`, or starts at `wall` and keeps that.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub(crate) fn kept_in(dir: &Path, wall: OffsetDateTime) -> io::Result<Self> {
+        let path = dir.join(FILE);
+        let boot = boot_id();
+        let kept = fs::read_to_string(&path).ok();
+        if let Some(origin_micros) = kept.as_deref().and_then(|kept| origin_kept(kept, &boot)) {
+            return Ok(Self { origin_micros });
+        }
+        let origin_micros = origin_at(monotonic(), wall);
+        write_private(&path, format!("{boot} {origin_micros}\n").as_bytes())?;
+        Ok(Self { origin_micros })
+    }
+}
+
+/// Names this run of the machine; empty if the kernel does not say.
+pub(crate) fn boot_id() -> String {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
+}
+
+/// The origin in the file, if it is of this boot.
+fn origin_kept(file: &str, boot: &str) -> Option<i64> {
+    let (kept_boot, origin) = file.trim_end().split_once(' ')?;
+    (kept_boot == boot && !boot.is_empty()).then(|| origin.parse().ok())?
+}
+
+/// The origin that makes it `wall` when the monotonic clock says `monotonic`.
+fn origin_at(monotonic: Duration, wall: OffsetDateTime) -> i64 {
+    let wall = i64::try_from(timestamp(wall).as_micros()).unwrap_or(i64::MAX);
+    wall.saturating_sub(i64::try_from(monotonic.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// `CLOCK_MONOTONIC`. Not an `Instant`, which has no zero that another process shares.
+fn monotonic() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let secs = u64::try_from(now.tv_sec).unwrap_or(0);
+    Duration::new(secs, u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
 impl Default for SystemClock {
@@ -46,7 +102,8 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        self.at_origin + self.origin.elapsed()
+        let since_boot = u64::try_from(monotonic().as_micros()).unwrap_or(u64::MAX);
+        Timestamp::from_micros(since_boot.saturating_add_signed(self.origin_micros))
     }
 
     fn wall(&self) -> OffsetDateTime {
@@ -64,17 +121,28 @@ impl Clock for SystemClock {
 pub struct ManualClock {
     origin: OffsetDateTime,
     since_origin: watch::Sender<Duration>,
+    /// How far somebody has set the wall clock, in seconds.
+    wall_jump_secs: AtomicI64,
 }
 
 impl ManualClock {
     /// Stands at the wall clock's time.
     pub fn new() -> Self {
-        Self { origin: OffsetDateTime::now_utc(), since_origin: watch::Sender::new(Duration::ZERO) }
+        Self {
+            origin: OffsetDateTime::now_utc(),
+            since_origin: watch::Sender::new(Duration::ZERO),
+            wall_jump_secs: AtomicI64::new(0),
+        }
     }
 
     /// Goes forward and wakes whoever waited for a moment on the way.
     pub fn advance(&self, by: Duration) {
         self.since_origin.send_modify(|since| *since = since.saturating_add(by));
+    }
+
+    /// Sets the wall clock forward, or back if `secs` is negative, and nothing else.
+    pub fn jump_wall(&self, secs: i64) {
+        self.wall_jump_secs.fetch_add(secs, Ordering::Relaxed);
     }
 }
 
@@ -90,7 +158,8 @@ impl Clock for ManualClock {
     }
 
     fn wall(&self) -> OffsetDateTime {
-        self.origin + *self.since_origin.borrow()
+        let jump = time::Duration::seconds(self.wall_jump_secs.load(Ordering::Relaxed));
+        self.origin + *self.since_origin.borrow() + jump
     }
 
     fn sleep_until(&self, at: Timestamp) -> Sleep {
@@ -139,6 +208,39 @@ mod tests {
         ] {
             assert_eq!(creation_time(wall), text);
         }
+    }
+
+    #[test]
+    fn a_restart_goes_on_with_the_same_time_whatever_the_wall_clock_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let wall = datetime!(2026-11-22 03:00 UTC);
+        let first = SystemClock::kept_in(dir.path(), wall).unwrap();
+        let before = first.now();
+        assert!(before >= timestamp(wall));
+        for jumped in [wall + time::Duration::days(400), wall - time::Duration::days(400)] {
+            let next = SystemClock::kept_in(dir.path(), jumped).unwrap();
+            assert!(next.now() >= before && next.now().since(before) < Duration::from_secs(60));
+        }
+        // After a restart of the machine, or with a file that is no good, it is what the wall clock says.
+        for kept in ["other-boot 17\n", "", "x", &format!("{} x\n", boot_id())] {
+            fs::write(dir.path().join(FILE), kept).unwrap();
+            let later = wall + time::Duration::days(1);
+            let next = SystemClock::kept_in(dir.path(), later).unwrap();
+            assert!(next.now().since(timestamp(later)) < Duration::from_secs(60), "{kept:?}");
+            assert!(next.now() >= timestamp(later));
+        }
+    }
+
+    #[test]
+    fn the_file_counts_for_one_boot() {
+        assert_eq!(origin_kept("b 17\n", "b"), Some(17));
+        assert_eq!(origin_kept("b -17\n", "b"), Some(-17));
+        for (kept, boot) in
+            [("b 17", "c"), (" 17", ""), ("b", "b"), ("b 1 2", "b"), ("b 9999999999999999999", "b")]
+        {
+            assert_eq!(origin_kept(kept, boot), None, "{kept:?}");
+        }
+        assert_eq!(origin_at(Duration::from_secs(5), datetime!(1970-01-01 00:00:03 UTC)), -2_000_000);
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ use protocol::rest::SessionSize;
 use protocol::{AccountId, IdError, SessionId};
 use serde::{Deserialize, Serialize};
 use session::Minutes;
+use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -91,8 +92,8 @@ pub struct Config {
     pub oidc_issuers: Vec<OidcIssuer>,
     /// What opens the management API; without it, there is none.
     pub management_token: Option<ManagementToken>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
+    /// The time; the machine's, going on from the last start, if there is none.
+    pub clock: Option<Arc<dyn Clock>>,
     /// What starts hosts, instead of `host_command`.
     pub provisioner: Option<Arc<dyn Provisioner>>,
 }
@@ -122,7 +123,7 @@ impl Config {
             rate_limit: DEFAULT_RATE_LIMIT,
             refusal_limit: DEFAULT_REFUSAL_LIMIT,
             audit: AuditLimits::DEFAULT,
-            clock: Arc::new(SystemClock::new()),
+            clock: None,
             provisioner: None,
         }
     }
@@ -269,7 +270,13 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         Some(account) => account,
         None => accounts::create_in(&store, "default").await.map_err(failed)?,
     };
-    let clock = Arc::clone(&config.clock);
+    let clock: Arc<dyn Clock> = match &config.clock {
+        Some(clock) => Arc::clone(clock),
+        None => {
+            let kept = SystemClock::kept_in(dir, OffsetDateTime::now_utc());
+            Arc::new(kept.map_err(|source| StartError::File { path: dir.join("clock"), source })?)
+        }
+    };
     let tokens = Arc::new(Tokens::open(&store, &config.hostname, clock.as_ref()).await?);
     let audit_dir = accounts::audit_path(dir);
     let audit = Audit::open(&audit_dir, config.audit)

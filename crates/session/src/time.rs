@@ -5,8 +5,8 @@ use std::time::Duration;
 
 /// Microseconds since the Unix epoch on a clock that never jumps.
 ///
-/// The control plane reads the wall clock once at start and counts on with a monotonic clock, so that a jump of
-/// the wall clock ends no lease, and a stored timestamp still means something after a restart.
+/// The control plane reads the wall clock once and counts on with a monotonic clock, over restarts, too, so that a jump
+/// of the wall clock ends no lease and lengthens none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp(u64);
 

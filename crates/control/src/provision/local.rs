@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use super::cgroup::{Cgroups, Group};
 use super::output::{self, Tail};
 use super::{HostOrder, News, NewsSender, Process, Provisioner};
+use crate::clock::boot_id;
 use crate::sizes::SizeLimits;
 
 /// A host that was asked over its link to end has this long to say goodbye to its client.
@@ -272,12 +273,15 @@ fn pid(number: u32) -> Option<Pid> {
     i32::try_from(number).ok().and_then(Pid::from_raw)
 }
 
-/// When the process started, in ticks since boot: field 22 of `/proc/PID/stat`.
+/// When the process started: field 22 of `/proc/PID/stat`, ticks since boot, and mixed with that which boot it was, so
+/// that no process after a restart of the machine is taken for one from before.
 fn birth(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the command in parentheses and may hold anything, so count from its end.
     let (_, after_command) = stat.rsplit_once(')')?;
-    after_command.split_whitespace().nth(19)?.parse().ok()
+    let ticks: u64 = after_command.split_whitespace().nth(19)?.parse().ok()?;
+    let boot: String = boot_id().chars().filter(char::is_ascii_hexdigit).take(16).collect();
+    Some(ticks ^ u64::from_str_radix(&boot, 16).unwrap_or(0))
 }
 
 fn describe(status: ExitStatus) -> String {

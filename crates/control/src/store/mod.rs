@@ -117,7 +117,7 @@ pub(crate) struct StoredHost {
 pub struct Process {
     /// Process id, and id of the process group.
     pub pid: u32,
-    /// Start time in the kernel's ticks since boot.
+    /// Start time in the kernel's ticks since boot, mixed with the boot's id.
     pub birth: u64,
 }
 

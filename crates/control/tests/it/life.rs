@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use control::Demo;
+use control::{Demo, Role};
 use protocol::link::{EndReason, ToHost};
 
 use crate::world::{World, eventually};
@@ -471,4 +471,34 @@ async fn each_size_has_its_own_hosts_and_capacity() {
     assert_eq!(create("s4", "Standard").await.0["status"], "Ready", "room again");
     world.running.stop().await;
     assert_eq!(fleet.n_alive(), 0);
+}
+
+/// Somebody sets the clock of the machine, by hand or by NTP.
+#[tokio::test]
+async fn a_jump_of_the_wall_clock_ends_nothing_and_lengthens_nothing() {
+    const YEAR: i64 = 365 * 24 * 3_600;
+    let fleet = Fleet::default();
+    let mut world = World::with(fleet.clone(), |_| ()).await;
+    let before = world.ready("s", 3).await;
+    world.advance(60);
+    for jump in [YEAR, -2 * YEAR] {
+        world.clock.jump_wall(jump);
+        // Tokens are for machines that share nothing but the wall clock.
+        world.token = world.running.issue_token(world.running.account.id, Role::Administrator).unwrap();
+        let after = world.get("s").await;
+        assert_eq!((&after["status"], &after["elapsedTimeMinutes"]), (&"Ready".into(), &1.into()), "{jump}");
+        assert_eq!(after["creationTime"], before["creationTime"]);
+        assert_eq!(world.put("next", 5).await.status, if jump > 0 { 201 } else { 200 });
+    }
+    let World { running, clock, dir, .. } = world;
+    let address = running.http_address;
+    drop(running);
+    let mut world = World::again(dir, clock, fleet.clone(), |config| config.listen_http = address).await;
+    world.token = world.running.issue_token(world.running.account.id, Role::Administrator).unwrap();
+    assert_eq!(world.until("s", "Ready").await["elapsedTimeMinutes"], 1, "and over a restart");
+    world.advance(119);
+    assert_eq!(world.get("s").await["status"], "Ready");
+    world.advance(1);
+    world.until("s", "Expired").await;
+    world.running.stop().await;
 }

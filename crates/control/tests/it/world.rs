@@ -103,7 +103,7 @@ impl World {
         change: impl FnOnce(&mut Config),
     ) -> Self {
         let mut config = config(dir.path());
-        config.clock = clock.clone();
+        config.clock = Some(clock.clone());
         config.provisioner = Some(Arc::new(fleet));
         change(&mut config);
         let running = control::start(config).await.unwrap();
