@@ -7,6 +7,7 @@
 mod audit;
 mod authentication;
 mod checklist;
+mod churn;
 mod connection;
 mod cors;
 mod database;

@@ -12,7 +12,7 @@ use crate::world::eventually;
 use testkit::{Log, Manner};
 
 /// Folder in which processes of one test leave their pids.
-const ENV_DIR: &str = "BELVEDERE_TEST_DIR";
+pub(crate) const ENV_DIR: &str = "BELVEDERE_TEST_DIR";
 
 #[test]
 #[ignore = "is started as a host by other tests"]
@@ -37,12 +37,38 @@ fn server_process() {
     let Some(dir) = std::env::var_os(ENV_DIR) else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
-        let mut running = control::start(config(Path::new(&dir))).await.unwrap();
-        running.broken().await;
+        let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).unwrap();
+        let dir = Path::new(&dir);
+        let mut config = config(dir);
+        // The next server listens where the last one did, and starts what it is told to.
+        if let Ok(address) = std::fs::read_to_string(dir.join("address")) {
+            config.listen_http = address.parse().unwrap();
+        }
+        if let Ok(host) = std::fs::read_to_string(dir.join("host")) {
+            config.host_command = vec![host.into(), "host".into()];
+        }
+        if let Ok(n_warm) = std::fs::read_to_string(dir.join("warm")) {
+            config.sizes.standard.n_warm = n_warm.parse().unwrap();
+        }
+        config.n_hosts_max = 64;
+        let mut running = control::start(config).await.unwrap();
+        std::fs::write(dir.join("address"), running.http_address.to_string()).unwrap();
+        let tell = async {
+            loop {
+                let n_tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+                std::fs::write(dir.join("tasks"), n_tasks.to_string()).unwrap();
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        };
+        tokio::select! {
+            () = running.broken() => {}
+            _ = term.recv() => running.stop().await,
+            () = tell => {}
+        }
     });
 }
 
-fn me(test: &str) -> Vec<OsString> {
+pub(crate) fn me(test: &str) -> Vec<OsString> {
     let exe = std::env::current_exe().unwrap();
     vec![
         exe.into(),
@@ -71,19 +97,19 @@ fn hosts(dir: &Path) -> Vec<Pid> {
     pids.into_iter().filter_map(Pid::from_raw).collect()
 }
 
-fn lives(pid: Pid) -> bool {
+pub(crate) fn lives(pid: Pid) -> bool {
     test_kill_process(pid).is_ok()
 }
 
 /// Asks the server over HTTP, wherever it runs.
-struct Client {
+pub(crate) struct Client {
     base: String,
     token: String,
     http: reqwest::Client,
 }
 
 impl Client {
-    fn new(http: &str, account: &str, token: String) -> Self {
+    pub(crate) fn new(http: &str, account: &str, token: String) -> Self {
         let base = format!("{http}/accounts/{account}/sessions");
         Self { base, token, http: reqwest::Client::new() }
     }
@@ -94,14 +120,24 @@ impl Client {
         Self::new(&running.ready.http, &account.to_string(), token)
     }
 
-    async fn put(&self, id: &str) {
+    pub(crate) async fn put(&self, id: &str) {
+        self.create(id, 30).await;
+    }
+
+    pub(crate) async fn stop(&self, id: &str) {
+        let url = format!("{}/{id}/:stop?{}", self.base, crate::world::V);
+        let answer = self.http.post(url).bearer_auth(&self.token).send().await.unwrap();
+        assert_eq!(answer.status(), 204);
+    }
+
+    pub(crate) async fn create(&self, id: &str, minutes: u32) {
         let url = format!("{}/{id}?{}", self.base, crate::world::V);
-        let body = serde_json::json!({ "maxLeaseTimeMinutes": 30, "size": "Standard" });
+        let body = serde_json::json!({ "maxLeaseTimeMinutes": minutes, "size": "Standard" });
         let answer = self.http.put(url).bearer_auth(&self.token).json(&body).send().await.unwrap();
         assert_eq!(answer.status(), 201);
     }
 
-    async fn get(&self, id: &str) -> serde_json::Value {
+    pub(crate) async fn get(&self, id: &str) -> serde_json::Value {
         let url = format!("{}/{id}?{}", self.base, crate::world::V);
         let answer = self.http.get(url).bearer_auth(&self.token).send().await;
         match answer {
@@ -110,7 +146,7 @@ impl Client {
         }
     }
 
-    async fn until(&self, id: &str, status: &str) -> serde_json::Value {
+    pub(crate) async fn until(&self, id: &str, status: &str) -> serde_json::Value {
         let mut last = serde_json::Value::Null;
         let found = eventually(async || {
             last = self.get(id).await;
@@ -120,7 +156,7 @@ impl Client {
         last
     }
 
-    async fn still(&self, id: &str) -> bool {
+    pub(crate) async fn still(&self, id: &str) -> bool {
         let url = format!("{}/{id}/still?width=4&height=4", self.base);
         let answer = self.http.get(url).bearer_auth(&self.token).send().await.unwrap();
         answer.status() == 200
@@ -188,7 +224,7 @@ async fn a_killed_control_plane_finds_its_hosts_again() {
     let before = client.until("s", "Ready").await;
     let host = hosts(&dir)[0];
     // The warm one that follows has no session to come back with.
-    assert!(eventually(async || hosts(&dir).len() == 2).await);
+    assert!(eventually(async || hosts(&dir).len() >= 2).await);
     first.kill().unwrap();
     first.wait().unwrap();
     assert!(lives(host), "hosts outlive the control plane");
@@ -213,4 +249,63 @@ async fn a_killed_control_plane_finds_its_hosts_again() {
     assert!(gone, "no host is left");
     // On a busy machine a host that was just being started writes its name late.
     assert!(eventually(async || std::fs::remove_dir_all(&dir).is_ok() || !dir.exists()).await);
+}
+
+/// The promise is a second; a test machine under load gets more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crashed_host_is_noticed_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let running = control::start(config(dir)).await.unwrap();
+    let client = Client::of(&running);
+    let mut took = Vec::new();
+    for n in 0..8 {
+        let id = format!("s{n}");
+        client.put(&id).await;
+        client.until(&id, "Ready").await;
+        // The warm one that follows it is not the one that serves.
+        assert!(eventually(async || hosts(dir).iter().filter(|pid| lives(**pid)).count() == 2).await);
+        let alive: Vec<Pid> = hosts(dir).into_iter().filter(|pid| lives(*pid)).collect();
+        let killed_at = std::time::Instant::now();
+        for pid in alive {
+            kill_process(pid, Signal::KILL).unwrap();
+        }
+        client.until(&id, "Error").await;
+        took.push(killed_at.elapsed());
+    }
+    took.sort();
+    println!("kill -9 to Error in the API: median {:?}, max {:?}", took[4], took[7]);
+    assert!(took[4].as_millis() < 1_000, "{took:?}");
+    running.stop().await;
+}
+
+/// It is alive for the kernel and for TCP, and dead for its client.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_host_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let running = control::start(config(dir)).await.unwrap();
+    let client = Client::of(&running);
+    client.put("s").await;
+    client.until("s", "Ready").await;
+    assert!(eventually(async || hosts(dir).len() == 2).await);
+    let frozen = hosts(dir);
+    for pid in &frozen {
+        kill_process(*pid, Signal::STOP).unwrap();
+    }
+    let frozen_at = std::time::Instant::now();
+    let mut last = serde_json::Value::Null;
+    while last["status"] != "Error" {
+        // A ping every 2 s, 7 s of silence, then 5 s to come back: 14 s, and as much again for a busy machine.
+        assert!(frozen_at.elapsed().as_secs() < 28, "not given up: {last}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        last = client.get("s").await;
+    }
+    println!("SIGSTOP to Error in the API: {:?}", frozen_at.elapsed());
+    assert_eq!(last["error"]["code"], "HostLost", "{last}");
+    client.put("t").await;
+    client.until("t", "Ready").await;
+    let gone = eventually(async || frozen.iter().all(|pid| !lives(*pid)));
+    assert!(gone.await, "they are killed, the warm one, too");
+    running.stop().await;
 }
