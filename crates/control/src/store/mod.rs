@@ -436,7 +436,11 @@ pub(crate) fn session_of(row: &SqliteRow) -> Result<StoredSession, StoreError> {
             let pid: Option<u32> = row.try_get("host_pid")?;
             let birth: Option<i64> = row.try_get("host_birth")?;
             let process = pid.zip(birth).map(|(pid, birth)| Process { pid, birth: birth.cast_unsigned() });
-            let token_hash: Option<Vec<u8>> = row.try_get("host_token_hash")?;
+            // A file that is only looked at may be older than the column.
+            let token_hash: Option<Vec<u8>> = match row.try_get("host_token_hash") {
+                Err(sqlx::Error::ColumnNotFound(_)) => None,
+                read => read?,
+            };
             let token_hash = token_hash.as_deref().and_then(SecretHash::from_bytes);
             Ok::<_, StoreError>(StoredHost { id: parsed(row, "host")?, secret_hash, token_hash, process })
         })

@@ -123,8 +123,7 @@ impl<'a> Server<'a> {
         let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         Holdings {
             n_fds: std::fs::read_dir(format!("/proc/{id}/fd")).unwrap().count(),
-            // Being written at this moment, perhaps.
-            n_tasks: std::fs::read_to_string(self.dir.join("tasks")).unwrap().parse().unwrap_or(usize::MAX),
+            n_tasks: std::fs::read_to_string(self.dir.join("tasks")).unwrap().parse().unwrap(),
             rss_kib: rss.split_whitespace().next().unwrap().parse().unwrap(),
         }
     }

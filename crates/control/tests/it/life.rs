@@ -496,6 +496,9 @@ async fn a_jump_of_the_wall_clock_ends_nothing_and_lengthens_nothing() {
     let mut world = World::again(dir, clock, fleet.clone(), |config| config.listen_http = address).await;
     world.token = world.running.issue_token(world.running.account.id, Role::Administrator).unwrap();
     assert_eq!(world.until("s", "Ready").await["elapsedTimeMinutes"], 1, "and over a restart");
+    // The host is back when signalling works.
+    let still = format!("/accounts/{}/sessions/s/still?width=8&height=8", world.account);
+    assert!(eventually(async || world.call("GET", &still, "").await.status == 200).await);
     world.advance(119);
     assert_eq!(world.get("s").await["status"], "Ready");
     world.advance(1);

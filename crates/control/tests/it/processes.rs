@@ -56,7 +56,9 @@ fn server_process() {
         let tell = async {
             loop {
                 let n_tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
-                std::fs::write(dir.join("tasks"), n_tasks.to_string()).unwrap();
+                // Whoever reads finds a whole number.
+                std::fs::write(dir.join("tasks.new"), n_tasks.to_string()).unwrap();
+                std::fs::rename(dir.join("tasks.new"), dir.join("tasks")).unwrap();
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             }
         };

@@ -219,7 +219,7 @@ async fn an_acme_server_gives_a_certificate() {
         config.listen_https = SocketAddr::from(([127, 0, 0, 1], tls));
         config.certificates = Certificates::Acme(acme.clone());
         // Certificates are dated by pebble's clock.
-        config.clock = Arc::new(control::clock::SystemClock::new());
+        config.clock = Some(Arc::new(control::clock::SystemClock::new()));
     })
     .await;
     let stored = world.dir.path().join("tls/acme/certificate.pem");
@@ -239,7 +239,7 @@ async fn an_acme_server_gives_a_certificate() {
     let world = World::again(data, clock, Fleet::default(), |config| {
         config.certificates =
             Certificates::Acme(Acme { directory: "https://127.0.0.1:1/".to_owned(), ..acme });
-        config.clock = Arc::new(control::clock::SystemClock::new());
+        config.clock = Some(Arc::new(control::clock::SystemClock::new()));
     })
     .await;
     assert!(connects(world.running.https_address, &domains[0], &issuer).await);
