@@ -310,7 +310,7 @@ try {
     await leaving.close();
   });
 
-  await consoleTests({ browser, test, ...options });
+  await consoleTests({ browser, test, skip, ...options });
 
   const show = await Viewer.open(browser, "about:blank", { width: 960, height: 540 });
   const modelSession = await service.session("models");
