@@ -116,7 +116,7 @@ async fn serve(
 ) -> Result<Answer, ApiError> {
     let token =
         app.management.as_ref().ok_or_else(|| ApiError::not_found("There is nothing at this address."))?;
-    if entrance.scheme != "https" && !entrance.peer.to_canonical().is_loopback() {
+    if !is_safe(entrance) {
         let message = "This address takes HTTPS, and plain HTTP from this machine alone.";
         return Err(ApiError::new(StatusCode::FORBIDDEN, "Forbidden", message));
     }
@@ -157,6 +157,11 @@ async fn known(
         Management::Keys(path) => list_keys(&call, path).await,
         Management::RegenerateKeys(path) => regenerate_keys(&call, path, body).await,
     }
+}
+
+/// Whether nobody on the way could read what is said there.
+fn is_safe(entrance: &Entrance) -> bool {
+    entrance.scheme == "https" || entrance.peer.to_canonical().is_loopback()
 }
 
 /// An account, in the words of Azure Resource Manager.
@@ -805,6 +810,20 @@ mod tests {
         assert_eq!(format!("{token:?}"), "ManagementToken(…)");
         for weak in ["", "secret", &strong[..42], &format!("{strong} {strong}"), &"ü".repeat(43)] {
             assert_eq!(weak.parse::<ManagementToken>(), Err(NoManagementToken), "{weak}");
+        }
+    }
+
+    #[test]
+    fn it_is_open_over_tls_and_on_this_machine() {
+        for (scheme, peer, safe) in [
+            ("https", "192.0.2.1", true),
+            ("http", "127.0.0.1", true),
+            ("http", "::ffff:127.0.0.1", true),
+            ("http", "192.0.2.1", false),
+            ("http", "2001:db8::1", false),
+        ] {
+            let entrance = Entrance { scheme, authority: "x".into(), peer: peer.parse().unwrap() };
+            assert_eq!(is_safe(&entrance), safe, "{scheme} {peer}");
         }
     }
 

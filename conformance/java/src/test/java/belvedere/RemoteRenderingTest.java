@@ -27,10 +27,12 @@ import java.time.Duration;
 import java.time.OffsetDateTime;
 import java.util.List;
 import java.util.UUID;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import reactor.core.publisher.Mono;
 
 /**
  * The SDK as it is: an account key goes to https://sts.(domain), sessions to https://remoterendering.(domain), and one
@@ -40,10 +42,12 @@ class RemoteRenderingTest {
     private static final Duration POLL = Duration.ofMillis(100);
     private static Server server;
     private static Server large;
+    private static Issuer issuer;
 
     @BeforeAll
     static void start() throws Exception {
-        server = Server.start();
+        issuer = new Issuer();
+        server = Server.start(issuer);
         large = Server.simulated();
         // As on the command line of a JVM; read when the first connection with TLS is made.
         System.setProperty("javax.net.ssl.trustStore", Server.trustStore("changeit", server, large).toString());
@@ -54,18 +58,22 @@ class RemoteRenderingTest {
     static void stop() throws Exception {
         server.close();
         large.close();
+        issuer.close();
     }
 
     private static String of(Server server, String member) {
         return server.account.get(member).asText();
     }
 
-    private static RemoteRenderingClientBuilder builder(Server server, String key) {
+    private static RemoteRenderingClientBuilder builder(Server server) {
         return new RemoteRenderingClientBuilder()
             .endpoint("https://remoterendering." + of(server, "accountDomain"))
             .accountId(of(server, "accountId"))
-            .accountDomain(of(server, "accountDomain"))
-            .credential(new AzureKeyCredential(key));
+            .accountDomain(of(server, "accountDomain"));
+    }
+
+    private static RemoteRenderingClientBuilder builder(Server server, String key) {
+        return builder(server).credential(new AzureKeyCredential(key));
     }
 
     private static RemoteRenderingClient client() {
@@ -149,6 +157,32 @@ class RemoteRenderingTest {
             poller.waitForCompletion(Duration.ofSeconds(60)).getStatus());
     }
 
+    /** As with Entra ID: the SDK asks a credential for a token, and exchanges it. */
+    @Test
+    void tokensOfAnIssuerAreExchanged() {
+        List<String> scopes = new CopyOnWriteArrayList<>();
+        RemoteRenderingClient client = builder(server).credential(request -> {
+            scopes.addAll(request.getScopes());
+            return Mono.just(new AccessToken(issuer.token("Remote Rendering Client"), inAnHour()));
+        }).buildClient();
+        assertNotNull(client.listSessions().stream().toList());
+        refused(404, () -> client.getSession("never-was"));
+        assertEquals(List.of("https://sts." + of(server, "accountDomain") + "/.default"), scopes, "asked once");
+        refused(403, () -> client.listConversions().stream().toList());
+
+        RemoteRenderingClient nobody = builder(server)
+            .credential(request -> Mono.just(new AccessToken(issuer.token(), inAnHour()))).buildClient();
+        refused(403, () -> nobody.getSession("x"));
+        String untrusted = issuer.token("Administrator").replaceFirst("[^.]+$", "AAAA");
+        RemoteRenderingClient forger = builder(server)
+            .credential(request -> Mono.just(new AccessToken(untrusted, inAnHour()))).buildClient();
+        refused(401, () -> forger.getSession("x"));
+    }
+
+    private static OffsetDateTime inAnHour() {
+        return OffsetDateTime.now().plusHours(1);
+    }
+
     @Test
     void listsGoOverPages() {
         RemoteRenderingClientBuilder builder = builder(large, of(large, "accountKey"));
@@ -190,12 +224,7 @@ class RemoteRenderingTest {
             .credential(new AzureKeyCredential(other.get("accountKey").asText()))
             .buildClient().getToken();
         assertTrue(Duration.between(OffsetDateTime.now(), token.getExpiresAt()).toHours() >= 23);
-        RemoteRenderingClient stranger = new RemoteRenderingClientBuilder()
-            .endpoint("https://remoterendering." + of(server, "accountDomain"))
-            .accountId(of(server, "accountId"))
-            .accountDomain(of(server, "accountDomain"))
-            .accessToken(token)
-            .buildClient();
+        RemoteRenderingClient stranger = builder(server).accessToken(token).buildClient();
         assertTrue(refused(403, () -> stranger.getSession("x")).getMessage().contains("Forbidden"));
     }
 }

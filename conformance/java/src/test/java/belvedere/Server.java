@@ -24,11 +24,15 @@ final class Server implements AutoCloseable {
     /** Content of account.json: the first account, its keys and its domain. */
     final JsonNode account;
 
-    /** Starts `belvedere serve`. */
-    static Server start() throws IOException, InterruptedException {
+    /** Starts `belvedere serve` with one account that trusts an issuer. */
+    static Server start(Issuer issuer) throws IOException, InterruptedException {
         Path data = Files.createTempDirectory("belvedere-test-");
+        String account = createAccount(data, "first").get("accountId").asText();
+        Path config = Files.writeString(data.resolve("belvedere.toml"), String.format(
+            "[[oidc]]%nissuer = \"%s\"%naudience = \"%s\"%naccounts = [\"%s\"]%n",
+            issuer.url(), Issuer.AUDIENCE, account));
         return new Server(data, List.of(program("BELVEDERE_BIN"), "serve", "--data", data.toString(),
-            "--listen-http", "127.0.0.1:0", "--listen-https", "127.0.0.1:0"));
+            "--listen-http", "127.0.0.1:0", "--listen-https", "127.0.0.1:0", "--config", config.toString()));
     }
 
     /** Starts one with simulated hosts, of which there can be more than the machine has room for. */
@@ -79,6 +83,10 @@ final class Server implements AutoCloseable {
 
     /** Makes another account. */
     JsonNode createAccount(String name) throws IOException, InterruptedException {
+        return createAccount(data, name);
+    }
+
+    private static JsonNode createAccount(Path data, String name) throws IOException, InterruptedException {
         Process command = new ProcessBuilder(program("BELVEDERE_BIN"), "account", "--data", data.toString(), "create", name).start();
         JsonNode made = new ObjectMapper().readTree(command.getInputStream());
         if (command.waitFor() != 0) {
