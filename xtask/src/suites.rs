@@ -52,14 +52,17 @@ pub(crate) fn run() -> Result<()> {
     )?);
     all.add(suite("web", Command::new("npm").args(["run", "--silent", "check"]).current_dir(&web))?);
     let belvedere = tools::binary(false)?;
+    let control_plane = tools::example("testkit", "control_plane")?;
     let python = tools::conformance_python()?;
     for name in ["conformance/python", "conformance/openapi"] {
         all.add(suite(
             name,
             Command::new(&python)
-                .args(["-m", "unittest", "-v"])
+                // Microsoft's asynchronous client leaves connections open.
+                .args(["-W", "ignore::ResourceWarning", "-m", "unittest", "-v"])
                 .current_dir(root().join(name))
-                .env("BELVEDERE_BIN", &belvedere),
+                .env("BELVEDERE_BIN", &belvedere)
+                .env("BELVEDERE_CONTROL_PLANE", &control_plane),
         )?);
     }
     all.add(suite(
@@ -76,7 +79,8 @@ pub(crate) fn run() -> Result<()> {
             Command::new("mvn")
                 .args(["--batch-mode", "--no-transfer-progress", "test"])
                 .current_dir(root().join("conformance/java"))
-                .env("BELVEDERE_BIN", &belvedere),
+                .env("BELVEDERE_BIN", &belvedere)
+                .env("BELVEDERE_CONTROL_PLANE", &control_plane),
         )?),
         Err(error) => {
             println!("SKIPPED: conformance/java: {error:#}");

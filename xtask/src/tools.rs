@@ -263,6 +263,13 @@ pub(crate) fn build(package: &str, release: bool) -> Result<PathBuf> {
     Ok(target().join(if release { "release" } else { "debug" }).join(package))
 }
 
+/// Builds an example of a package and gives its path.
+pub(crate) fn example(package: &str, name: &str) -> Result<PathBuf> {
+    let mut cargo = Command::new(env!("CARGO"));
+    run(cargo.args(["build", "--quiet", "--package", package, "--example", name]).current_dir(root()))?;
+    Ok(target().join("debug/examples").join(name))
+}
+
 /// Whether the shared models are there.
 pub(crate) fn testdata() -> Option<PathBuf> {
     let path = root().parent()?.join("shared/testdata");
