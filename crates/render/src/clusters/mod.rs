@@ -180,6 +180,28 @@ pub(crate) struct Instance {
     pub(crate) mirrored: bool,
 }
 
+/// Lux beyond which lamps are dimmed. Files state anything from 1 to the 100,000 of the sun, and pictures have one
+/// exposure, that of the surroundings, which are about as bright as this.
+const LUX_MAX: f32 = 4.0;
+
+/// Dims all lamps alike so that the strongest gives at most [`LUX_MAX`] where the model is.
+fn expose(lamps: &mut [Lamp], bounds: Option<Aabb>) {
+    let (center, radius) = bounds.map_or((DVec3::ZERO, 1.0), |b| (b.center().as_dvec3(), b.radius()));
+    let lux = |lamp: &Lamp| {
+        let most = lamp.color.into_iter().fold(0.0, f32::max);
+        let Some(position) = lamp.position else { return most };
+        // A lamp within the model lights what is half-way to its edge.
+        let distance = narrow(position.distance(center)).max(radius * 0.5).max(1e-3);
+        most / (distance * distance)
+    };
+    let strongest = lamps.iter().map(lux).fold(0.0, f32::max);
+    if strongest > LUX_MAX {
+        for lamp in lamps {
+            lamp.color = lamp.color.map(|x| x * (LUX_MAX / strongest));
+        }
+    }
+}
+
 /// A [`scene::Light`] in the world.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lamp {
@@ -356,6 +378,7 @@ impl RenderScene {
             }
         }
         self.bounds = model.bounds_in_world();
+        expose(&mut self.lights, self.bounds);
     }
 
     fn check_drawn(&self) -> Result<(), BuildError> {

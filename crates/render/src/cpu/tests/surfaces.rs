@@ -88,6 +88,21 @@ fn a_point_light_fades_with_the_square_of_the_distance_and_ends_at_its_range() {
 }
 
 #[test]
+fn the_sun_in_its_real_lux_does_not_burn_the_picture() {
+    let sun =
+        |lux: f32| move |b: Build| b.light(at(0.0, 0.0, 9.0), Vec3::splat(lux), 1.0, LightKind::Directional);
+    let flat = Affine3A::IDENTITY;
+    let [bright, brightest] = [added(sun(4.0), flat), added(sun(100_000.0), flat)];
+    assert_eq!(bright, brightest);
+    // A weaker lamp is dimmed with it.
+    let both = |b: Build| {
+        let b = sun(100_000.0)(b);
+        b.light(at(0.0, 0.0, 2.0), Vec3::splat(6.0), f32::INFINITY, LightKind::Point)
+    };
+    assert_eq!(added(both, flat), brightest);
+}
+
+#[test]
 fn a_spot_shines_in_its_cone() {
     let spot = |x: f32, inner_rad: f32, outer_rad: f32| {
         let kind = LightKind::Spot { inner_rad, outer_rad };
