@@ -77,7 +77,8 @@ impl Engine {
             return;
         }
         let size = live.size;
-        if self.starts.get(&size).is_some_and(|starts| starts.waiting.contains(key)) {
+        let seq = live.seq;
+        if self.starts.get(&size).is_some_and(|starts| starts.waiting.contains_key(&seq)) {
             return;
         }
         let size_max = self.limits.sizes.of(size).n_hosts_max.unwrap_or(u32::MAX);
@@ -91,7 +92,7 @@ impl Engine {
             self.starts.entry(size).or_default().taken_at = Some(now);
             return self.give(now, key, host);
         }
-        self.starts.entry(size).or_default().waiting.push_back(key.clone());
+        self.starts.entry(size).or_default().waiting.insert(seq, key.clone());
     }
 
     /// Sessions that have a host or wait for one: of all sizes, and of `size`.
@@ -134,7 +135,7 @@ impl Engine {
             Some(host) => self.end_host(host, reason),
             None => {
                 if let Some(starts) = self.starts.get_mut(&live.size) {
-                    starts.waiting.retain(|waiting| waiting != key);
+                    starts.waiting.remove(&live.seq);
                 }
             }
         }
@@ -211,8 +212,8 @@ impl Engine {
         match role {
             Role::Starting => {
                 self.hosts.set_role(id, Role::Warm);
-                let next = self.starts.get_mut(&size).and_then(|starts| starts.waiting.pop_front());
-                if let Some(key) = next {
+                let next = self.starts.get_mut(&size).and_then(|starts| starts.waiting.pop_first());
+                if let Some((_, key)) = next {
                     self.give(now, &key, id);
                 }
             }
@@ -335,7 +336,7 @@ impl Engine {
         starts.n_failures = starts.n_failures.saturating_add(1);
         starts.failed_at = Some(now);
         if starts.n_failures >= FAILURES_BEFORE_GIVING_UP {
-            for key in std::mem::take(&mut starts.waiting) {
+            for key in std::mem::take(&mut starts.waiting).into_values() {
                 self.tell(now, &key, Input::HostFailed(Error::new("SessionStartFailed", reason)));
             }
         }

@@ -14,7 +14,7 @@ mod hosts;
 mod roll;
 pub(crate) mod view;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -186,7 +186,8 @@ enum After {
 /// What is known of the starts of one size's hosts.
 #[derive(Debug, Default)]
 struct Starts {
-    waiting: VecDeque<Key>,
+    /// By the order in which they were created; thousands may wait.
+    waiting: BTreeMap<i64, Key>,
     n_failures: u32,
     failed_at: Option<Timestamp>,
     taken_at: Option<Timestamp>,
