@@ -22,7 +22,7 @@ pub(crate) fn run(tools: &Tools, table: &mut Table) -> Result<()> {
 
     let server = Server::start(tools, &[])?;
     let client = server.client()?;
-    let warm = runtime.block_on(create_many(&client, "warm", 40, Duration::from_millis(700)))?;
+    let warm = runtime.block_on(create_many(&client, "warm", 200, Duration::from_millis(700)))?;
     table.add("create → Ready, warm host", "ms", &warm, "p50 ≤ 20, p99 ≤ 150");
     drop(server);
 
