@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::config::{LogFormat, ServeArgs, Settings};
 
@@ -24,6 +26,9 @@ pub(crate) struct HostArgs {
     /// As JSON.
     #[arg(long)]
     log_json: bool,
+    /// Collector of traces.
+    #[arg(long)]
+    otlp_endpoint: Option<String>,
     /// Where media is received.
     #[arg(long)]
     media_listen: Option<SocketAddr>,
@@ -37,6 +42,7 @@ impl HostArgs {
     fn to_args(&self) -> Vec<OsString> {
         let pairs = [
             ("--log", self.log.clone()),
+            ("--otlp-endpoint", self.otlp_endpoint.clone()),
             ("--media-listen", self.media_listen.map(|address| address.to_string())),
             ("--media-advertise", self.media_advertise.map(|ip| ip.to_string())),
         ];
@@ -62,7 +68,8 @@ pub(crate) enum Shown {
 pub(crate) fn run(args: &ServeArgs, shown: Shown) -> Result<()> {
     let began = Instant::now();
     let (settings, warnings) = args.settings()?;
-    log_to_stderr(settings.log.as_deref(), settings.log_format);
+    let otlp_endpoint = settings.otlp_endpoint.as_deref();
+    let exporter = subscribe(settings.log.as_deref(), settings.log_format, otlp_endpoint, "belvedere")?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -81,7 +88,7 @@ pub(crate) fn run(args: &ServeArgs, shown: Shown) -> Result<()> {
     };
     let drain_limit = settings.drain_limit;
     let config = control_config(settings, demo)?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+    let ended = tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let mut signals = Signals::new()?;
         let demo = config.demo.is_some();
         let mut running = control::start(config).await?;
@@ -103,35 +110,58 @@ pub(crate) fn run(args: &ServeArgs, shown: Shown) -> Result<()> {
         };
         running.stop().await;
         ended
-    })
+    });
+    if let Some(exporter) = exporter {
+        exporter.finish();
+    }
+    ended
 }
 
 /// Serves one session, as told by the environment.
 pub(crate) fn host(args: &HostArgs) -> Result<()> {
-    log_to_stderr(args.log.as_deref(), if args.log_json { LogFormat::Json } else { LogFormat::Text });
+    let format = if args.log_json { LogFormat::Json } else { LogFormat::Text };
+    let exporter = subscribe(args.log.as_deref(), format, args.otlp_endpoint.as_deref(), "belvedere-host")?;
     let mut config = host::HostConfig::from_env()?;
     if let Some(listen) = args.media_listen {
         config.media_listen = listen;
     }
     config.media_advertise = args.media_advertise.or(config.media_advertise);
-    host::run(config)
+    let ended = host::run(config);
+    if let Some(exporter) = exporter {
+        exporter.finish();
+    }
+    ended
 }
 
-fn log_to_stderr(filter: Option<&str>, format: LogFormat) {
+/// Sends what happens to where it is read: events to standard error, and the spans of `service` to the collector at
+/// `otlp_endpoint`, if there is one.
+fn subscribe(
+    filter: Option<&str>,
+    format: LogFormat,
+    otlp_endpoint: Option<&str>,
+    service: &'static str,
+) -> Result<Option<telemetry::Exporter>> {
     let filter = match filter {
         Some(filter) => EnvFilter::new(filter),
         None => EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new(LOG)),
     };
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    // Spans are for the collector; in the log, they would stand before every line.
+    let filter = filter.add_directive(format!("{}=off", telemetry::TARGET).parse()?);
+    let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         // A host outlives a control plane that was killed, and with it the reader of its log; the complaint about
         // that would go to the same broken pipe and panic.
         .log_internal_errors(false);
-    match format {
-        LogFormat::Text => subscriber.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => subscriber.json().flatten_event(true).init(),
-    }
+    let log = match format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => log.json().flatten_event(true).boxed(),
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    let exporter =
+        otlp_endpoint.map(|endpoint| telemetry::Exporter::new(endpoint, service, version)).transpose()?;
+    let traces = exporter.as_ref().map(telemetry::Exporter::layer);
+    tracing_subscriber::registry().with(log.with_filter(filter)).with(traces).init();
+    Ok(exporter)
 }
 
 /// The model's path as the host gets it: absolute, and known to exist.
@@ -150,6 +180,7 @@ fn control_config(settings: Settings, demo: Option<control::Demo>) -> Result<con
     let host = HostArgs {
         log: settings.log,
         log_json: settings.log_format == LogFormat::Json,
+        otlp_endpoint: settings.otlp_endpoint,
         media_listen: settings.media.listen,
         media_advertise: settings.media.advertise,
     };

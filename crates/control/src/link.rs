@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, close_code};
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
-use protocol::link::{Camera, EndReason, FromHost, MAX_MESSAGE_BYTES, ToHost, VERSION};
+use protocol::link::{Camera, EndReason, FromHost, MAX_MESSAGE_BYTES, ToHost, Trace, VERSION};
 use protocol::rest::Error;
 use protocol::{ConnectionId, HostId, SessionId};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -124,10 +124,16 @@ impl Link {
     }
 
     /// Lets a client connect.
-    pub(crate) async fn connect(&self, connection: ConnectionId, offer: String) -> Result<Answer, NoAnswer> {
+    pub(crate) async fn connect(
+        &self,
+        connection: ConnectionId,
+        offer: String,
+        trace: Trace,
+    ) -> Result<Answer, NoAnswer> {
+        let trace = Some(trace);
         // If we stop waiting, or the client hangs up in the middle, the host may still let it in.
         let mut abandoned = Abandoned { link: self, connection: Some(connection) };
-        let answer = self.ask(|request| ToHost::Connect { request, connection, offer }).await;
+        let answer = self.ask(|request| ToHost::Connect { request, connection, offer, trace }).await;
         if !matches!(answer, Err(NoAnswer::TooLate)) {
             abandoned.connection = None;
         }
@@ -152,8 +158,10 @@ impl Link {
         camera: Option<Camera>,
         width: u32,
         height: u32,
+        trace: Trace,
     ) -> Result<Answer, NoAnswer> {
-        self.ask(|request| ToHost::Still { request, camera, width, height }).await
+        let trace = Some(trace);
+        self.ask(|request| ToHost::Still { request, camera, width, height, trace }).await
     }
 
     async fn ask(&self, question: impl FnOnce(u64) -> ToHost) -> Result<Answer, NoAnswer> {

@@ -24,13 +24,13 @@ use crate::accounts::{self, AccountError, AccountFile};
 use crate::audit::{Audit, AuditLimits};
 use crate::clock::{Clock, SystemClock};
 use crate::engine::view::View;
-use crate::engine::{EVENTS_MAX, Engine, Event, Limits, Refused, Wish};
+use crate::engine::{EVENTS_MAX, Engine, Event, Limits, Refused, Start, Wish};
 use crate::files::{FolderError, FolderLock, lock_folder, write_private};
 use crate::http::cors::{Origin, Origins};
 use crate::http::listen::{self, SESSION_PORTS, bind_session_port};
 use crate::http::management::ManagementToken;
 use crate::http::rates::Rates;
-use crate::http::{App, Entrance, Place};
+use crate::http::{App, Entrance, Place, asking, correlation_vector};
 use crate::metrics::Metrics;
 use crate::oidc::{Issuers, OidcIssuer};
 use crate::provision::{Cgroups, Local, Provisioner};
@@ -579,7 +579,9 @@ async fn create_demo(
     let lease = Minutes::new(demo.lease_minutes).map_err(|error| StartError::Demo(error.to_string()))?;
     for id in [id, other] {
         let key = (account, id.clone());
-        let wish = Wish { key, size: SessionSize::Standard, lease, model: Some(demo.model.clone()) };
+        let size = SessionSize::Standard;
+        let start = Start::new(&id, size, asking(&correlation_vector()));
+        let wish = Wish { key, size, lease, model: Some(demo.model.clone()), start };
         let (reply, answer) = oneshot::channel();
         if engine.send(Event::Create { wish, reply }).await.is_err() {
             break;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use prost::Message as _;
 use protocol::ConnectionId;
 use protocol::live::{self, Joiner, rpc};
+use tracing::Span;
 use transport::{Channel, Event, Output, Peer, Transmit};
 
 use crate::limits::{FIRST_INPUT, SILENCE};
@@ -66,10 +67,12 @@ pub(crate) struct Connection {
     rpc_open: bool,
     silence: Silence,
     epoch: Instant,
+    /// From the offer to the first picture.
+    beginning: Option<Span>,
 }
 
 impl Connection {
-    pub(crate) fn new(id: ConnectionId, viewer: u64, peer: Peer, epoch: Instant) -> Self {
+    pub(crate) fn new(id: ConnectionId, viewer: u64, peer: Peer, epoch: Instant, beginning: Span) -> Self {
         Self {
             id,
             viewer,
@@ -81,12 +84,14 @@ impl Connection {
             rpc_open: false,
             silence: Silence::default(),
             epoch,
+            beginning: Some(beginning),
         }
     }
 
     /// A frame of video was sent.
     pub(crate) fn sent_video(&mut self, now: Instant, refined: bool) {
         self.silence.sent(now, refined);
+        self.beginning = None;
     }
 
     /// Whether to send the key frame that the client asks for.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use encode::Bitrate;
-use protocol::link::{EndReason, FromHost, ToHost};
+use protocol::link::{EndReason, FromHost, ToHost, Trace};
 use protocol::live::rpc;
 use protocol::live::rpc::client_message::Body as Request;
 use protocol::live::rpc::host_message::Body as Response;
@@ -19,6 +19,7 @@ use protocol::rest::Error;
 use protocol::{ConnectionId, SessionId, live};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
+use tracing::Span;
 use transport::{Channel, OfferError, Peer, VideoOut};
 
 use crate::HostConfig;
@@ -100,6 +101,18 @@ pub(crate) async fn serve(config: HostConfig) -> anyhow::Result<()> {
     host.finish(outcome, news).await
 }
 
+/// The correlation vector of what is done here for a request.
+fn extended(trace: Option<&Trace>) -> Option<String> {
+    trace.map(|trace| format!("{}.0", trace.correlation_vector))
+}
+
+/// Makes `span` a part of the request.
+fn join(span: &Span, trace: Option<&Trace>) {
+    if let Some(parent) = trace.and_then(|trace| trace.traceparent.as_deref()) {
+        telemetry::continue_from(span, parent, None);
+    }
+}
+
 /// SIGTERM and SIGINT, if they are for us.
 struct Signals {
     #[cfg(unix)]
@@ -161,6 +174,8 @@ struct Loading {
     source: String,
     /// The client's request that wants it, if any.
     request: Option<(u64, u32)>,
+    /// Ends with it.
+    span: Span,
 }
 
 struct Ending {
@@ -375,7 +390,7 @@ impl Host {
     fn on_link(&mut self, message: ToHost) {
         match message {
             ToHost::Welcome { host, .. } => tracing::info!(%host, "linked to the control plane"),
-            ToHost::Assign { session, model, models_dir, size, account } => {
+            ToHost::Assign { session, model, models_dir, size, account, trace } => {
                 if let Some(assigned) = &self.assigned {
                     if assigned.session == session {
                         self.link.say(Say::Json(FromHost::Ready { session }));
@@ -385,7 +400,12 @@ impl Host {
                     }
                     return;
                 }
-                tracing::info!(%session, %account, %size, model = model.as_deref().unwrap_or(""), "assigned");
+                let cv = extended(trace.as_ref());
+                let span = tracing::info_span!(target: telemetry::TARGET, "assign", session = %session, cv = cv.as_deref());
+                join(&span, trace.as_ref());
+                let _in_it = span.entered();
+                let model_text = model.as_deref().unwrap_or("");
+                tracing::info!(%session, %account, %size, model = model_text, cv, "assigned");
                 self.link.say(Say::Json(FromHost::Ready { session: session.clone() }));
                 let models_dir = models_dir.map(PathBuf::from);
                 self.assigned = Some(Assigned { session, models_dir, initial: model });
@@ -396,22 +416,28 @@ impl Host {
                 let remaining = Duration::from_millis(remaining_ms.min(7 * 86_400_000));
                 self.lease_ends_at = Some(Instant::now() + remaining);
             }
-            ToHost::Connect { request, connection, offer } => match self.connect(connection, &offer) {
-                Ok(answer) => self.link.say(Say::Json(FromHost::Connected { request, answer })),
-                Err((code, why)) => self.refuse(request, code, why),
-            },
+            ToHost::Connect { request, connection, offer, trace } => {
+                match self.connect(connection, &offer, trace.as_ref()) {
+                    Ok(answer) => self.link.say(Say::Json(FromHost::Connected { request, answer })),
+                    Err((code, why)) => self.refuse(request, code, why),
+                }
+            }
             ToHost::Disconnect { connection } => {
                 if self.connection.as_ref().is_some_and(|c| c.id == connection) {
                     self.disconnect("the client left");
                 }
             }
-            ToHost::Still { request, camera, width, height } => {
+            ToHost::Still { request, camera, width, height, trace } => {
                 let size = (width.clamp(render::SIZE_MIN, 4096), height.clamp(render::SIZE_MIN, 4096));
                 let own =
                     camera.map(|c| live::Camera { eye: c.eye, orientation: c.orientation, fov_y: c.fov_y });
                 let camera = own.or_else(|| self.frames.read(|wanted| wanted.camera));
                 let view = view(&self.scene, camera, size);
-                let order = StillOrder { request, scene: Arc::clone(&self.scene), view };
+                let cv = extended(trace.as_ref());
+                let span = tracing::info_span!(target: telemetry::TARGET, "still", cv = cv.as_deref());
+                join(&span, trace.as_ref());
+                tracing::debug!(width, height, cv, "a still is wanted");
+                let order = StillOrder { request, scene: Arc::clone(&self.scene), view, span };
                 if !self.stills.order(order, &self.news) {
                     self.refuse(request, "RenderFailed", "too many stills are waiting; try again".into());
                 }
@@ -444,7 +470,21 @@ impl Host {
 
     // The client.
 
-    fn connect(&mut self, id: ConnectionId, offer: &str) -> Result<String, (&'static str, String)> {
+    fn connect(
+        &mut self,
+        id: ConnectionId,
+        offer: &str,
+        trace: Option<&Trace>,
+    ) -> Result<String, (&'static str, String)> {
+        let cv = extended(trace);
+        let span = tracing::info_span!(
+            target: telemetry::TARGET,
+            "connect",
+            otel.status_code = tracing::field::Empty,
+            connection = %id,
+            cv = cv.as_deref(),
+        );
+        join(&span, trace);
         if self.assigned.is_none() {
             return Err(("NoSession", "this host serves no session yet".into()));
         }
@@ -473,7 +513,7 @@ impl Host {
             (code, error.to_string())
         })?;
         self.n_viewers += 1;
-        self.connection = Some(Connection::new(id, self.n_viewers, peer, self.epoch));
+        self.connection = Some(Connection::new(id, self.n_viewers, peer, self.epoch, span));
         self.size = FIRST_SIZE;
         (self.size_wanted, self.size_changed_at) = (None, None);
         let bitrate = self.video_bitrate(config.start_bps);
@@ -482,7 +522,7 @@ impl Host {
             (wanted.bitrate, wanted.congested) = (bitrate, false);
             wanted.touch();
         });
-        tracing::info!(connection = %id, "a client connects");
+        tracing::info!(connection = %id, cv, "a client connects");
         Ok(answer)
     }
 
@@ -617,7 +657,13 @@ impl Host {
     fn load(&mut self, source: String, place: Place, request: Option<(u64, u32)>) {
         self.supersede();
         self.n_orders += 1;
-        self.loading = Some(Loading { number: self.n_orders, source: source.clone(), request });
+        let span = tracing::info_span!(
+            target: telemetry::TARGET,
+            "load model",
+            otel.status_code = tracing::field::Empty,
+            triangles = tracing::field::Empty,
+        );
+        self.loading = Some(Loading { number: self.n_orders, source: source.clone(), request, span });
         self.loader.order(Order { number: self.n_orders, source, place });
     }
 
@@ -647,6 +693,8 @@ impl Host {
                     Ok(scene) => {
                         let (triangles, source) = (scene.info(0).triangles, scene.source.clone());
                         tracing::info!(source, triangles, "a model is on screen");
+                        // Signed: OpenTelemetry knows no other whole numbers.
+                        loading.span.record("triangles", i64::try_from(triangles).unwrap_or(i64::MAX));
                         self.show(scene);
                         if let Some((_, request)) = loading.request {
                             self.tell_scene(request);
@@ -654,6 +702,7 @@ impl Host {
                     }
                     Err(LoadError { code, message }) => {
                         tracing::warn!(code, message, "a model was not loaded");
+                        loading.span.record("otel.status_code", "ERROR");
                         if let Some(connection) = &mut self.connection {
                             // The operator's model has no request: whoever is there should know.
                             connection.refuse(

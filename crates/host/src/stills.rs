@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use render::{REFINE_SAMPLES, Renderer, View};
 use tokio::sync::mpsc;
+use tracing::Span;
 
 use crate::limits::STILLS;
 use crate::scenes::Scene;
@@ -18,6 +19,8 @@ pub(crate) struct StillOrder {
     pub(crate) request: u64,
     pub(crate) scene: Arc<Scene>,
     pub(crate) view: View,
+    /// Ends with it.
+    pub(crate) span: Span,
 }
 
 pub(crate) struct StillNews {
@@ -57,7 +60,8 @@ impl Stills {
 
 fn work(orders: &Receiver<StillOrder>, news: &mpsc::Sender<News>, n_threads: NonZeroUsize) {
     let mut renderer = Renderer::new(n_threads);
-    while let Ok(StillOrder { request, scene, view }) = orders.recv() {
+    while let Ok(StillOrder { request, scene, view, span }) = orders.recv() {
+        let _in_it = span.entered();
         let drawn = catch_unwind(AssertUnwindSafe(|| renderer.still(&scene.render, &view, REFINE_SAMPLES)));
         let result = match drawn {
             Ok(rgba) => png(view.width, view.height, &rgba),

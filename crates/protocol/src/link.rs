@@ -128,6 +128,9 @@ pub enum ToHost {
         model: Option<String>,
         /// Folder that clients may load models from, if any.
         models_dir: Option<String>,
+        /// What asked for it, if that is not long ago.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trace: Option<Trace>,
     },
     /// The lease now ends this far in the future. The control plane ends leases; the host ends itself only when
     /// it has no link and this time has passed.
@@ -143,6 +146,9 @@ pub enum ToHost {
         connection: ConnectionId,
         /// The SDP offer.
         offer: String,
+        /// What asked for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trace: Option<Trace>,
     },
     /// A client left (HTTP DELETE).
     Disconnect {
@@ -159,12 +165,27 @@ pub enum ToHost {
         width: u32,
         /// Height in pixels, 1 to 4096.
         height: u32,
+        /// What asked for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trace: Option<Trace>,
     },
     /// Say goodbye to the client and exit.
     End {
         /// Why.
         reason: EndReason,
     },
+}
+
+/// By what the work of a host is found again, from the request that it was for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trace {
+    /// The correlation vector under which the control plane asks: the base of the answer's `MS-CV` and a number. The
+    /// host extends it (`.0`), as whoever is asked does.
+    pub correlation_vector: String,
+    /// The asking span as W3C Trace Context's `traceparent`, if it is exported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
 }
 
 /// A perspective camera in world space (metres, right-handed, y up); it looks along its own -z.

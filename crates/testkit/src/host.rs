@@ -199,7 +199,7 @@ impl Host {
                     self.lease_ends_at = Some(Instant::now() + remaining);
                 }
                 ToHost::Connect { .. } | ToHost::Still { .. } if manner == Manner::Mute => {}
-                ToHost::Connect { request, connection, offer } => {
+                ToHost::Connect { request, connection, offer, .. } => {
                     let answer = self.connect(request, connection, &offer);
                     say(socket, &answer).await?;
                 }

@@ -464,6 +464,16 @@ pub(crate) static LOG_FORMAT: Key<LogFormat> = Key {
     parse: log_format,
 };
 
+pub(crate) static OTLP_ENDPOINT: Key<String> = Key {
+    about: about(
+        "otlp-endpoint",
+        Form::Text,
+        "URL",
+        "OpenTelemetry collector that gets the traces of the service and its hosts, by OTLP over HTTP: http://127.0.0.1:4318. Without it: nothing is traced.",
+    ),
+    parse: http_url,
+};
+
 pub(crate) static DRAIN_LIMIT: Key<Duration> = Key {
     about: about_or(
         "drain-limit",
@@ -515,6 +525,7 @@ pub(crate) static TABLE: &[&dyn Row] = &[
     &MANAGEMENT_TOKEN_FILE,
     &LOG,
     &LOG_FORMAT,
+    &OTLP_ENDPOINT,
     &DRAIN_LIMIT,
 ];
 
@@ -569,6 +580,20 @@ fn mail(text: &str) -> Result<String, String> {
 fn https_url(text: &str) -> Result<String, String> {
     let host = text.strip_prefix("https://").filter(|rest| !rest.is_empty() && !rest.starts_with('/'));
     host.map(|_| text.to_owned()).ok_or_else(|| "allowed is a URL that begins with https://".to_owned())
+}
+
+fn http_url(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let host = host.filter(|rest| !rest.is_empty() && !rest.starts_with('/'));
+    match host {
+        Some(rest) if rest.contains('@') => {
+            Err("names and passwords do not belong here, where they are shown; headers can be set in \
+                 OTEL_EXPORTER_OTLP_HEADERS"
+                .to_owned())
+        }
+        Some(_) => Ok(text.to_owned()),
+        None => Err("allowed is a URL that begins with http:// or https://".to_owned()),
+    }
 }
 
 fn ip(text: &str) -> Result<IpAddr, String> {

@@ -138,6 +138,7 @@ pub(crate) struct Settings {
     pub(crate) management_token: Option<ManagementToken>,
     pub(crate) log: Option<String>,
     pub(crate) log_format: LogFormat,
+    pub(crate) otlp_endpoint: Option<String>,
     pub(crate) drain_limit: Duration,
 }
 
@@ -211,6 +212,7 @@ impl Settings {
             rate_limit: RateLimit::of(values.one(&keys::REQUESTS_PER_MINUTE).unwrap_or_default()),
             log: values.one(&keys::LOG),
             log_format: values.one(&keys::LOG_FORMAT).unwrap_or(LogFormat::Text),
+            otlp_endpoint: values.one(&keys::OTLP_ENDPOINT),
             drain_limit: values.one(&keys::DRAIN_LIMIT).unwrap_or_default(),
         })
     }

@@ -16,8 +16,8 @@ use uuid::Builder;
 
 use super::roll::Kind;
 use super::{
-    After, Alarm, Engine, Error, Hello, HostNews, Input, Key, Link, News, SecretHash, StoredHost, Timestamp,
-    Welcomed, oneshot,
+    After, Alarm, Engine, Error, Hello, HostNews, Input, Key, Link, News, SecretHash, Start, StoredHost,
+    Timestamp, Welcomed, oneshot,
 };
 use crate::provision::{HostOrder, Process};
 use crate::sizes::Sizes;
@@ -123,6 +123,7 @@ impl Engine {
                 size: live.size,
                 model: live.model.clone(),
                 models_dir: self.limits.models_dir.clone(),
+                trace: live.start.as_ref().map(Start::trace),
             };
             self.after.push(After::Say(host, assign));
         }

@@ -18,11 +18,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::link::{EndReason, ToHost};
+use protocol::link::{EndReason, ToHost, Trace};
 use protocol::rest::{Error, SessionSize, SessionStatus};
-use protocol::{AccountId, HostId};
+use protocol::{AccountId, HostId, SessionId};
 use session::{Denied, Effect, Input, Minutes, Session, Timestamp};
 use tokio::sync::{mpsc, oneshot};
+use tracing::Span;
 
 use crate::clock::{Clock, creation_time};
 use crate::engine::roll::{Kind, Roll};
@@ -71,6 +72,45 @@ pub(crate) struct Wish {
     pub(crate) size: SessionSize,
     pub(crate) lease: Minutes,
     pub(crate) model: Option<String>,
+    pub(crate) start: Start,
+}
+
+/// The way of a session from the request for it to Ready, for whoever looks for it in traces and logs.
+#[derive(Debug)]
+pub(crate) struct Start {
+    /// Ends with it.
+    span: Span,
+    correlation_vector: String,
+}
+
+impl Start {
+    /// Begins now, as a part of what is being done. The host is asked under `correlation_vector`.
+    pub(crate) fn new(session: &SessionId, size: SessionSize, correlation_vector: String) -> Self {
+        let span = tracing::info_span!(
+            target: telemetry::TARGET,
+            "session start",
+            otel.status_code = tracing::field::Empty,
+            session = %session,
+            size = %size,
+            status = tracing::field::Empty,
+        );
+        Self { span, correlation_vector }
+    }
+
+    /// What the host is told of it.
+    fn trace(&self) -> Trace {
+        Trace {
+            correlation_vector: self.correlation_vector.clone(),
+            traceparent: telemetry::traceparent(&self.span),
+        }
+    }
+
+    fn end(self, status: SessionStatus) {
+        self.span.record("status", status.as_str());
+        if status == SessionStatus::Error {
+            self.span.record("otel.status_code", "ERROR");
+        }
+    }
 }
 
 /// A session after a wish was done.
@@ -157,6 +197,8 @@ struct Live {
     model: Option<String>,
     /// Unless it is from an earlier process.
     created_at: Option<Timestamp>,
+    /// Until it is Ready or has failed, unless it is from an earlier process.
+    start: Option<Start>,
     life: Session,
     host: Option<HostId>,
     /// Its alarm, as it stands in [`Engine::alarms`].
@@ -459,6 +501,7 @@ impl Engine {
             requested: wish.lease,
             model: wish.model,
             created_at: Some(now),
+            start: Some(wish.start),
             life: Session::new(now, wish.lease),
             host: None,
             wake_at: None,
@@ -528,6 +571,11 @@ impl Engine {
                     tracing::info!(account = %key.0, session = %key.1, status = status.as_str(), "session");
                     self.dirty.insert(key.clone());
                     self.metrics.count_ended(status);
+                    if status != SessionStatus::Starting
+                        && let Some(start) = self.sessions.get_mut(key).and_then(|live| live.start.take())
+                    {
+                        start.end(status);
+                    }
                     let created_at = self.sessions.get(key).and_then(|live| live.created_at);
                     if let Some(created_at) = created_at.filter(|_| status == SessionStatus::Ready) {
                         self.metrics.count_start(now.since(created_at));
@@ -697,6 +745,7 @@ impl Live {
             requested: stored.requested,
             model: stored.model.clone(),
             created_at: None,
+            start: None,
             life: Session::restore(now, stored.life.clone(), stored.host.is_some())?,
             host: stored.host.as_ref().map(|host| host.id),
             wake_at: None,

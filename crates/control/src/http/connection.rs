@@ -58,7 +58,7 @@ pub(super) async fn connect(call: &Call<'_>, session: &str, body: Body) -> Resul
         return Err(bad_offer("The offer is empty."));
     }
     let connection = ConnectionId::new(Uuid::new_v4());
-    let sdp = match link.connect(connection, offer).await? {
+    let sdp = match link.connect(connection, offer, call.trace()).await? {
         link::Answer::Sdp(sdp) => sdp,
         link::Answer::Refused(error) => return Err(ApiError::of_host(error)),
         link::Answer::Png(_) => return Err(ApiError::host_unavailable()),
@@ -129,7 +129,7 @@ pub(super) async fn disconnect(call: &Call<'_>, session: &str, id: &str) -> Resu
 pub(super) async fn still(call: &Call<'_>, session: &str) -> Result<Answer, ApiError> {
     let link = link_of(call, session).await?;
     let (width, height, camera) = view_of(&call.query).map_err(ApiError::bad_request)?;
-    match link.still(camera, width, height).await? {
+    match link.still(camera, width, height, call.trace()).await? {
         link::Answer::Png(png) => Ok(uncached(text(StatusCode::OK, "image/png", png))),
         link::Answer::Refused(error) => Err(ApiError::of_host(error)),
         link::Answer::Sdp(_) => Err(ApiError::host_unavailable()),

@@ -32,9 +32,10 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use base64::Engine as _;
 use protocol::AccountId;
-use protocol::link::MAX_STILL_BYTES;
+use protocol::link::{MAX_STILL_BYTES, Trace};
 use protocol::rest::API_VERSIONS;
 use tokio::sync::{Semaphore, mpsc};
+use tracing::{Instrument as _, Span};
 
 use crate::audit::{Actor, Audit};
 use crate::clock::Clock;
@@ -124,9 +125,10 @@ pub(crate) async fn serve(app: Arc<App>, entrance: Entrance, request: Request<Bo
     let path = parts.uri.path().to_owned();
     let route = route::parse(&path)
         .filter(|route| app.management.is_some() || !matches!(route, Route::Management(_)));
+    let span = record::span(&parts.method, route, &parts.headers, &vector);
     let mut answer = match route.and_then(|route| app.origins.preflight(route, &parts)) {
         Some(preflight) => preflight,
-        None => answer(&app, &entrance, route, &mut parts, body).await,
+        None => answer(&app, &entrance, route, &vector, &mut parts, body).instrument(span.clone()).await,
     };
     if matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
         && let Err(wait) = app.rates.refuse(app.clock.now(), entrance.peer)
@@ -148,6 +150,7 @@ pub(crate) async fn serve(app: Arc<App>, entrance: Entrance, request: Request<Bo
             took: began.elapsed(),
         },
     );
+    record::close(&span, answer.status());
     let headers = answer.headers_mut();
     if let Ok(vector) = HeaderValue::try_from(vector) {
         headers.insert("MS-CV", vector);
@@ -160,6 +163,7 @@ async fn answer(
     app: &Arc<App>,
     entrance: &Entrance,
     route: Option<Route<'_>>,
+    vector: &str,
     parts: &mut Parts,
     body: Body,
 ) -> Answer {
@@ -187,7 +191,7 @@ async fn answer(
         Some(Route::Token { account }) => sts::token(app, entrance, account, &parts.headers).await,
         Some(Route::Management(what)) => management::answer(app, entrance, what, parts, body).await,
         Some(Route::Rendering { account, what }) => {
-            rendering(app, entrance, account, what, parts, body).await.unwrap_or_else(Answer::from)
+            rendering(app, entrance, account, what, vector, parts, body).await.unwrap_or_else(Answer::from)
         }
     }
 }
@@ -205,8 +209,25 @@ struct Call<'a> {
     account: AccountId,
     /// As the client spelled it.
     account_text: &'a str,
+    /// The answer's `MS-CV`.
+    vector: &'a str,
     parts: &'a Parts,
     query: Query<'a>,
+}
+
+impl Call<'_> {
+    /// What the host is told of this request.
+    fn trace(&self) -> Trace {
+        Trace {
+            correlation_vector: asking(self.vector),
+            traceparent: telemetry::traceparent(&Span::current()),
+        }
+    }
+}
+
+/// The correlation vector under which something is asked for a request: the answer has the number 0.
+pub(crate) fn asking(vector: &str) -> String {
+    format!("{}.1", vector.strip_suffix(".0").unwrap_or(vector))
 }
 
 /// Checks in the order that the API promises: version, token, account and role, rate; ids, bodies and states come
@@ -216,6 +237,7 @@ async fn rendering(
     entrance: &Entrance,
     account_text: &str,
     what: Rendering<'_>,
+    vector: &str,
     parts: &Parts,
     body: Body,
 ) -> Result<Answer, ApiError> {
@@ -231,7 +253,7 @@ async fn rendering(
         let account = authorise(identity, account_text, &what)?;
         let class = Class::of(what, &parts.method);
         app.rates.take(app.clock.now(), account, class).map_err(ApiError::too_many_requests)?;
-        let call = Call { app, entrance, account, account_text, parts, query };
+        let call = Call { app, entrance, account, account_text, vector, parts, query };
         match what {
             Rendering::Sessions => sessions::list(&call).await,
             Rendering::Session { id } => match parts.method {
@@ -349,7 +371,7 @@ async fn link(app: Arc<App>, parts: &mut Parts) -> Answer {
 }
 
 /// 22 base64 characters and `.0`, new for every answer: what Microsoft's services trace requests with.
-fn correlation_vector() -> String {
+pub(crate) fn correlation_vector() -> String {
     let id = base64::engine::general_purpose::STANDARD_NO_PAD.encode(rand::random::<[u8; 16]>());
     format!("{id}.0")
 }

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
+use tracing::Span;
 
 use super::answer::Answer;
 use super::route::{Management, Rendering, Route};
@@ -68,6 +69,41 @@ pub(super) fn tell(app: &App, entrance: &Entrance, answered: &Answered<'_>) {
         correlation_vector: Some((*vector).to_owned()),
         remote: Some(entrance.peer),
     });
+}
+
+/// The span of a request, continuing what the client says it is part of; none for those that are asked all day by
+/// machines.
+pub(super) fn span(method: &Method, route: Option<Route<'_>>, headers: &HeaderMap, vector: &str) -> Span {
+    if matches!(route, Some(Route::Health | Route::Readiness | Route::Metrics | Route::Link)) {
+        return Span::none();
+    }
+    let route = template(route);
+    // Names by OpenTelemetry's semantic conventions for HTTP.
+    let span = tracing::info_span!(
+        target: telemetry::TARGET,
+        "request",
+        otel.name = %format_args!("{method} {route}"),
+        otel.kind = "server",
+        otel.status_code = tracing::field::Empty,
+        http.request.method = %method,
+        http.route = route,
+        http.response.status_code = tracing::field::Empty,
+        cv = vector,
+    );
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(traceparent) = text("traceparent") {
+        telemetry::continue_from(&span, traceparent, text("tracestate"));
+    }
+    span
+}
+
+/// Says how the request of `span` was answered.
+pub(super) fn close(span: &Span, status: StatusCode) {
+    // Signed: OpenTelemetry knows no other whole numbers.
+    span.record("http.response.status_code", i64::from(status.as_u16()));
+    if status.is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
 }
 
 /// What a request wants to change or to have, if it is more than to look.

@@ -10,9 +10,9 @@ use tokio::sync::oneshot;
 
 use super::answer::{Answer, empty, json, uncached};
 use super::errors::ApiError;
-use super::{App, Call, JSON_BYTES_MAX, Place, own_url, read_body};
+use super::{App, Call, JSON_BYTES_MAX, Place, asking, own_url, read_body};
 use crate::engine::view::{Key, Shown};
-use crate::engine::{Event, Refused, Wish, is_remembered};
+use crate::engine::{Event, Refused, Start, Wish, is_remembered};
 use crate::store::StoredSession;
 
 /// Sessions on one page of a list.
@@ -95,7 +95,8 @@ pub(super) async fn create(call: &Call<'_>, id: &str, body: Body) -> Result<Answ
         })?,
         Some(_) => return Err(ApiError::malformed()),
     };
-    let wish = Wish { key: (call.account, id), size, lease, model: None };
+    let start = Start::new(&id, size, asking(call.vector));
+    let wish = Wish { key: (call.account, id), size, lease, model: None, start };
     let done = ask(call.app, |reply| Event::Create { wish, reply }).await?;
     let status = if done.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok(json(status, &call.app.rest(&done.shown)))

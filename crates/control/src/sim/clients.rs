@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::World;
 use super::disk::rank;
 use crate::engine::view::Key;
-use crate::engine::{Event, Refused, Wish, is_remembered};
+use crate::engine::{Event, Refused, Start, Wish, is_remembered};
 
 /// A wish for a lease, by PUT or PATCH, and what became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,7 +142,8 @@ async fn put(world: &World, key: Key) {
         (known.puts.len() - 1, known.exists)
     };
     world.sim.trace(format_args!("PUT {} {minutes} min", key.1));
-    let wish = Wish { key: key.clone(), size, lease, model: None };
+    let start = Start::new(&key.1, size, String::new());
+    let wish = Wish { key: key.clone(), size, lease, model: None, start };
     let answer = ask(world, |reply| Event::Create { wish, reply }).await;
     let mut state = world.state();
     let known = state.known.entry(key.clone()).or_default();

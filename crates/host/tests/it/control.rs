@@ -107,6 +107,7 @@ impl Control {
             size: SessionSize::Standard,
             model: model.map(str::to_owned),
             models_dir: models_dir.map(str::to_owned),
+            trace: None,
         })
         .await;
         self.wait(|heard| matches!(heard, Heard::Json(FromHost::Ready { .. })).then_some(())).await;
@@ -117,8 +118,8 @@ impl Control {
     pub(crate) async fn signal(&mut self, offer: String) -> Result<String, String> {
         self.n_requests += 1;
         let n = self.n_requests;
-        self.send(&ToHost::Connect { request: n, connection: ConnectionId::new(Uuid::new_v4()), offer })
-            .await;
+        let connection = ConnectionId::new(Uuid::new_v4());
+        self.send(&ToHost::Connect { request: n, connection, offer, trace: None }).await;
         self.wait(|heard| match heard {
             Heard::Json(FromHost::Connected { request, answer }) if *request == n => Some(Ok(answer.clone())),
             Heard::Json(FromHost::Refused { request, error }) if *request == n => {
@@ -148,7 +149,7 @@ impl Control {
     ) -> (u32, u32, Vec<u8>) {
         self.n_requests += 1;
         let n = self.n_requests;
-        self.send(&ToHost::Still { request: n, camera, width, height }).await;
+        self.send(&ToHost::Still { request: n, camera, width, height, trace: None }).await;
         let png = self
             .wait(|heard| match heard {
                 Heard::Still(request, png) if *request == n => Some(png.clone()),
