@@ -4,6 +4,7 @@
 
 mod command_line;
 mod killed;
+mod traces;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -211,16 +212,19 @@ fn a_termination_drains_until_the_sessions_have_ended() {
 fn the_log_is_json_on_request_and_tells_no_secret() {
     let mut serving = Serving::start(&["serve", "--log", "trace", "--log-format", "json"]);
     json(&serving.session(&["create", "one", "--lease", "5", "--json"]));
-    serving.wait("two hosts", |serving| serving.hosts().len() == 2);
-    let environments = serving.hosts().into_iter().map(|host| std::fs::read(host.join("environ")).unwrap());
-    let link_tokens: Vec<String> = environments
-        .filter_map(|environment| {
-            let text = String::from_utf8(environment).unwrap();
-            let token = text.split('\0').find_map(|pair| pair.strip_prefix("BELVEDERE_LINK_TOKEN="));
-            token.map(str::to_owned)
-        })
-        .collect();
-    assert_eq!(link_tokens.len(), 2);
+    let mut link_tokens = Vec::new();
+    serving.wait("two hosts' tokens", |serving| {
+        let environments = serving.hosts().into_iter().map(|host| std::fs::read(host.join("environ")));
+        link_tokens = environments
+            .filter_map(|environment| {
+                // A process that has not become the host yet has the environment of the service.
+                let text = String::from_utf8(environment.ok()?).ok()?;
+                let token = text.split('\0').find_map(|pair| pair.strip_prefix("BELVEDERE_LINK_TOKEN="));
+                token.map(str::to_owned)
+            })
+            .collect();
+        link_tokens.len() == 2
+    });
     let account: Value =
         serde_json::from_slice(&std::fs::read(serving.data.path().join("account.json")).unwrap()).unwrap();
     assert!(serving.session(&["stop", "one"]).status.success());
