@@ -260,6 +260,7 @@ mod tests {
                 None,
             ),
             ("/subscriptions", None),
+            ("/v1/accounts/a/sessions/create", None),
             ("", None),
             ("*", None),
             ("/accounts", None),
