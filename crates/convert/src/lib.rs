@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! bytes ─ container ─ json ─ accessors ─┬─ nodes ──────┐
-//!         (GLB, text)  (typed)          ├─ meshes ─────┼─ Model, checked
+//!         (GLB, text)  (typed, Draco)   ├─ meshes ─────┼─ Model, checked
 //!                                       └─ materials ──┘
 //!                                           └ images (decoded in parallel)
 //! ```

@@ -5,8 +5,11 @@ use std::{borrow::Cow, cell::OnceCell};
 use scene::math::{Vec2, Vec3, Vec4};
 
 use super::{
+    draco::{self, Decoded},
     files::Files,
-    json::{Accessor, Meshopt, MeshoptFilter, MeshoptMode, Root, Shape, Sparse},
+    json::{
+        Accessor, Draco, F32, I8, I16, Meshopt, MeshoptFilter, MeshoptMode, Root, Shape, Sparse, U8, U16, U32,
+    },
 };
 use crate::{Fault, error::within, warnings::Warnings};
 
@@ -161,6 +164,20 @@ impl<'a> Data<'a> {
         Ok(bytes_of(&out, count * stride))
     }
 
+    /// KHR_draco_mesh_compression; of at most `n_vertices`.
+    pub(super) fn draco<'b>(
+        &self,
+        draco: &'b Draco,
+        n_vertices: u64,
+        at: impl Fn() -> String,
+    ) -> Result<Decoded<'b>, Fault> {
+        let (stream, _) = self.view(draco.buffer_view, || format!("{}.bufferView", at()))?;
+        let bounds = draco::Bounds { vertices: n_vertices, bytes: self.left.get() };
+        let (decoded, n_bytes) = draco::decode(stream, &draco.attributes, &bounds, at)?;
+        self.left.set(self.left.get().saturating_sub(n_bytes));
+        Ok(decoded)
+    }
+
     /// `count` elements of `size` bytes at the accessor's place; `None` if it stands for zeros.
     fn elements(&self, accessor: &Accessor, size: usize, index: u32) -> Result<Option<Elements<'_>>, Fault> {
         let at = || format!("accessors[{index}]");
@@ -309,13 +326,6 @@ impl<'a> Data<'a> {
     }
 }
 
-const I8: u32 = 5120;
-const U8: u32 = 5121;
-const I16: u32 = 5122;
-const U16: u32 = 5123;
-const U32: u32 = 5125;
-const F32: u32 = 5126;
-
 fn wrong_component(index: u32, component: u32, want: &str) -> Fault {
     Fault::damaged(format!("accessors[{index}].componentType"), format!("{component}, but {want}"))
 }
@@ -341,7 +351,7 @@ fn index_size(component: u32, at: impl Fn() -> String) -> Result<usize, Fault> {
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=255")]
-fn unorm8(x: f32) -> u8 {
+pub(super) fn unorm8(x: f32) -> u8 {
     // NaN becomes 0 in the cast.
     (x.clamp(0.0, 1.0) * 255.0 + 0.5) as u8
 }

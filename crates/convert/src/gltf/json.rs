@@ -174,7 +174,15 @@ pub(super) struct Primitive {
 #[derive(Deserialize, Default)]
 pub(super) struct PrimitiveExtensions {
     #[serde(rename = "KHR_draco_mesh_compression")]
-    pub(super) draco: Option<Ignored>,
+    pub(super) draco: Option<Box<Draco>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Draco {
+    pub(super) buffer_view: u32,
+    /// Unique ids in the stream.
+    pub(super) attributes: BTreeMap<String, u32>,
 }
 
 #[derive(Deserialize)]
@@ -191,6 +199,14 @@ pub(super) struct Accessor {
     pub(super) shape: Shape,
     pub(super) sparse: Option<Box<Sparse>>,
 }
+
+// `accessor.componentType`.
+pub(super) const I8: u32 = 5120;
+pub(super) const U8: u32 = 5121;
+pub(super) const I16: u32 = 5122;
+pub(super) const U16: u32 = 5123;
+pub(super) const U32: u32 = 5125;
+pub(super) const F32: u32 = 5126;
 
 /// `accessor.type`.
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]

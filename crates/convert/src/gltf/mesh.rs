@@ -1,11 +1,20 @@
 //! Primitives: attributes, triangles, and what is missing made anew.
 
+use std::collections::BTreeMap;
+
 use scene::{
     Mesh, Primitive, Vertices,
     math::{Vec2, Vec3, Vec4},
 };
 
-use super::{COORDINATE_MAX, accessor::Data, json, material::Materials, nodes::Tree};
+use super::{
+    COORDINATE_MAX,
+    accessor::{Data, unorm8},
+    draco::Decoded,
+    json,
+    material::Materials,
+    nodes::Tree,
+};
 use crate::{Fault, Limits, normals, tangents, warnings::Warnings};
 
 /// Above this many triangles a primitive without normals is shaded smoothly. Flat shading, which glTF asks for, would
@@ -36,6 +45,43 @@ pub(super) fn read_all(
         progress((n + 1) as f32 / tree.meshes.len() as f32);
     }
     Ok(meshes)
+}
+
+/// Where the attributes of a primitive come from.
+struct Source<'a> {
+    data: &'a Data<'a>,
+    draco: Option<&'a Decoded<'a>>,
+    names: &'a BTreeMap<String, u32>,
+    at: &'a str,
+}
+
+impl Source<'_> {
+    /// Attribute `name`, empty if there is none: by `make` out of a Draco stream, by `plain` out of an accessor.
+    fn array<T, const N: usize>(
+        &self,
+        name: &str,
+        make: fn([f32; N]) -> T,
+        plain: impl FnOnce(u32, &dyn Fn() -> String) -> Result<Vec<T>, Fault>,
+    ) -> Result<Vec<T>, Fault> {
+        let Some(index) = self.names.get(name).copied() else { return Ok(Vec::new()) };
+        let at = || format!("{}.attributes.{name}", self.at);
+        match self.draco.filter(|draco| draco.holds(name)) {
+            Some(draco) => draco.floats(name, self.data.accessor(index, at)?, make, at),
+            None => plain(index, &at),
+        }
+    }
+
+    fn colors(&self, name: &str) -> Result<Vec<[u8; 4]>, Fault> {
+        let Some(index) = self.names.get(name).copied() else { return Ok(Vec::new()) };
+        let at = || format!("{}.attributes.{name}", self.at);
+        match self.draco.filter(|draco| draco.holds(name)) {
+            Some(draco) => {
+                let colors = draco.colors(name, self.data.accessor(index, at)?, at)?;
+                Ok(colors.into_iter().map(|rgba| rgba.map(unorm8)).collect())
+            }
+            None => self.data.colors(index, at),
+        }
+    }
 }
 
 struct Reader<'a> {
@@ -80,19 +126,18 @@ impl Reader<'_> {
             return Ok(None);
         };
         let accessor = self.data.accessor(position, || format!("{at}.attributes.POSITION"))?;
-        if primitive.extensions.draco.is_some() && accessor.buffer_view.is_none() {
-            return Err(Fault::Unsupported {
-                what: format!("KHR_draco_mesh_compression ({at})"),
-                advice: "export the model without Draco compression".to_owned(),
-            });
-        }
-        self.n_vertices = self.n_vertices.saturating_add(accessor.count);
+        let draco = self.draco(primitive, at)?;
+        let n_vertices = draco.as_ref().map_or(accessor.count, Decoded::n_vertices);
+        self.n_vertices = self.n_vertices.saturating_add(n_vertices);
         if self.n_vertices > self.limits.vertices {
             let problem = format!("more than {} vertices", self.limits.vertices);
             return Err(Fault::too_large(format!("accessors[{position}].count"), problem));
         }
 
-        let mut indices = self.triangles(primitive, mode, accessor.count, at, warnings)?;
+        let mut indices = match &draco {
+            Some(draco) => draco.indices(),
+            None => self.triangles(primitive, mode, n_vertices, at, warnings)?,
+        };
         let n_triangles = (indices.len() as u64 / 3).saturating_mul(n_uses);
         self.n_triangles = self.n_triangles.saturating_add(n_triangles);
         if self.n_triangles > self.limits.triangles {
@@ -100,7 +145,7 @@ impl Reader<'_> {
             return Err(Fault::too_large(at, problem));
         }
         let (mut vertices, has_tangents) =
-            self.attributes(primitive, position, accessor.count, at, warnings)?;
+            self.attributes(primitive, draco.as_ref(), n_vertices, at, warnings)?;
         drop_unfit_triangles(&mut vertices, &mut indices, at, warnings);
         if indices.is_empty() {
             return Ok(None);
@@ -128,6 +173,23 @@ impl Reader<'_> {
         }
         self.account(&vertices, &indices, at)?;
         Ok(Some(Primitive { vertices, indices, material }))
+    }
+
+    /// The primitive's Draco stream, unless the same lies beside it uncompressed, which is exact and quick.
+    fn draco<'a>(&self, primitive: &'a json::Primitive, at: &str) -> Result<Option<Decoded<'a>>, Fault> {
+        let Some(draco) = &primitive.extensions.draco else { return Ok(None) };
+        let named = primitive.attributes.iter().filter(|(name, _)| draco.attributes.contains_key(*name));
+        let accessors = named.map(|(_, accessor)| *accessor).chain(primitive.indices);
+        let mut plain = true;
+        for accessor in accessors {
+            plain &= self.data.accessor(accessor, || at.to_owned())?.buffer_view.is_some();
+        }
+        if plain && primitive.indices.is_some() {
+            return Ok(None);
+        }
+        let n_left = self.limits.vertices.saturating_sub(self.n_vertices);
+        let at = || format!("{at}.extensions.KHR_draco_mesh_compression");
+        self.data.draco(draco, n_left, at).map(Some)
     }
 
     /// Vertex indices of triangles, three each.
@@ -179,13 +241,17 @@ impl Reader<'_> {
     fn attributes(
         &self,
         primitive: &json::Primitive,
-        position: u32,
+        draco: Option<&Decoded<'_>>,
         count: u64,
         at: &str,
         warnings: &mut Warnings,
     ) -> Result<(Vertices, bool), Fault> {
         let data = self.data;
+        let packed = |name: &str| draco.filter(|draco| draco.holds(name));
         for (name, accessor) in &primitive.attributes {
+            if packed(name).is_some() {
+                continue;
+            }
             // Names come from the file: those with a meaning only, and only their counts.
             let at = || format!("{at}.attributes.{:.40}", name.escape_debug().to_string());
             let got = data.accessor(*accessor, at)?.count;
@@ -194,14 +260,12 @@ impl Reader<'_> {
                 return Err(Fault::damaged(at(), problem));
             }
         }
-        let at_attribute = |name: &'static str| move || format!("{at}.attributes.{name}");
-        let find = |name: &'static str| primitive.attributes.get(name).copied();
-        let positions = data.vec3(position, at_attribute("POSITION"))?;
-        let normals = find("NORMAL").map(|a| data.vec3(a, at_attribute("NORMAL"))).transpose()?;
-        let tangents = find("TANGENT").map(|a| data.vec4(a, at_attribute("TANGENT"))).transpose()?;
+        let source = Source { data, draco, names: &primitive.attributes, at };
+        let positions = source.array("POSITION", Vec3::from_array, |a, at| data.vec3(a, at))?;
+        let normals = source.array("NORMAL", Vec3::from_array, |a, at| data.vec3(a, at))?;
+        let tangents = source.array("TANGENT", Vec4::from_array, |a, at| data.vec4(a, at))?;
         let mut uv = |name| -> Result<Vec<Vec2>, Fault> {
-            let Some(accessor) = find(name) else { return Ok(Vec::new()) };
-            let mut uv = data.vec2(accessor, at_attribute(name))?;
+            let mut uv = source.array(name, Vec2::from_array, |a, at| data.vec2(a, at))?;
             let mut mended = false;
             for uv in &mut uv {
                 // Beyond this, single precision has no fraction left to look up a texel with.
@@ -216,17 +280,9 @@ impl Reader<'_> {
             Ok(uv)
         };
         let (uv0, uv1) = (uv("TEXCOORD_0")?, uv("TEXCOORD_1")?);
-        let colors = find("COLOR_0").map(|a| data.colors(a, at_attribute("COLOR_0"))).transpose()?;
-        let has_tangents = tangents.is_some();
-        let vertices = Vertices {
-            positions,
-            normals: normals.unwrap_or_default(),
-            tangents: tangents.unwrap_or_default(),
-            uv0,
-            uv1,
-            colors: colors.unwrap_or_default(),
-        };
-        Ok((vertices, has_tangents))
+        let colors = source.colors("COLOR_0")?;
+        let has_tangents = !tangents.is_empty();
+        Ok((Vertices { positions, normals, tangents, uv0, uv1, colors }, has_tangents))
     }
 
     /// Holds the kept geometry within memory that fits the size of the file.

@@ -2,6 +2,7 @@
 
 mod accessor;
 mod container;
+mod draco;
 mod files;
 mod image;
 mod json;
@@ -22,6 +23,7 @@ const SUPPORTED: &[&str] = &[
     "EXT_mesh_gpu_instancing",
     "EXT_meshopt_compression",
     "EXT_texture_webp",
+    "KHR_draco_mesh_compression",
     "KHR_lights_punctual",
     "KHR_materials_clearcoat",
     "KHR_materials_emissive_strength",
@@ -155,7 +157,6 @@ fn refuse_foreign(asset: &json::Asset, required: &[String]) -> Result<(), Fault>
         return Ok(());
     };
     let advice = match missing.as_str() {
-        "KHR_draco_mesh_compression" => "export the model without Draco compression",
         "KHR_texture_basisu" => "export the model with PNG, JPEG or WebP textures",
         _ => "export the model without it",
     };

@@ -4,5 +4,6 @@
 
 mod chance;
 mod corpus;
+mod draco;
 mod own;
 mod samples;

@@ -334,8 +334,8 @@ fn messages_say_file_place_reason_and_what_to_do() {
     };
     for (message, words) in [
         (
-            file(|j| j["extensionsRequired"] = json!(["KHR_draco_mesh_compression"])),
-            ["model: ", "KHR_draco_mesh_compression", "export the model without"],
+            file(|j| j["extensionsRequired"] = json!(["KHR_texture_transform", "MPEG_media"])),
+            ["model: ", "MPEG_media", "export the model without"],
         ),
         (file(|j| j["asset"]["version"] = json!("1.0")), ["model: ", "glTF 1.0", "convert"]),
         (
