@@ -12,7 +12,7 @@ use std::{
 use ::image::{ImageDecoder, ImageFormat, ImageReader};
 use scene::Image;
 
-use super::{accessor::Data, files::Files, json};
+use super::{accessor::Data, files::Files, json, ktx2};
 use crate::{Fault, Limits, warnings::Warnings};
 
 /// An image of the file, and what becomes of it.
@@ -136,9 +136,9 @@ fn format_of(bytes: &[u8]) -> Result<ImageFormat, String> {
         [0x89, b'P', b'N', b'G', ..] => Ok(ImageFormat::Png),
         [0xFF, 0xD8, 0xFF, ..] => Ok(ImageFormat::Jpeg),
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Ok(ImageFormat::WebP),
-        [0xAB, b'K', b'T', b'X', ..] => Err("KTX is not supported; use PNG, JPEG or WebP".to_owned()),
-        [b'D', b'D', b'S', b' ', ..] => Err("DDS is not supported; use PNG, JPEG or WebP".to_owned()),
-        _ => Err("it is neither PNG nor JPEG nor WebP".to_owned()),
+        [0xAB, b'K', b'T', b'X', ..] => Err("KTX 1 is not supported; use KTX2, PNG, JPEG or WebP".to_owned()),
+        [b'D', b'D', b'S', b' ', ..] => Err("DDS is not supported; use KTX2, PNG, JPEG or WebP".to_owned()),
+        _ => Err("it is neither PNG nor JPEG nor WebP nor KTX2".to_owned()),
     }
 }
 
@@ -153,7 +153,13 @@ fn reader<'a>(bytes: &'a [u8], limits: &Limits) -> Result<ImageReader<Cursor<&'a
 
 /// Checks the size that the header gives against the limits.
 fn admit(bytes: &[u8], limits: &Limits, pixels_left: &mut u64) -> Result<(), String> {
-    let (width, height) = reader(bytes, limits)?.into_dimensions().map_err(|e| e.to_string())?;
+    let is_ktx2 = ktx2::is_ktx2(bytes);
+    let (width, height) = if is_ktx2 {
+        let texture = ktx2::Texture::parse(bytes)?;
+        (texture.width, texture.height)
+    } else {
+        reader(bytes, limits)?.into_dimensions().map_err(|e| e.to_string())?
+    };
     let n_pixels = u64::from(width) * u64::from(height);
     if n_pixels == 0 {
         return Err("it has no pixels".to_owned());
@@ -161,8 +167,8 @@ fn admit(bytes: &[u8], limits: &Limits, pixels_left: &mut u64) -> Result<(), Str
     if n_pixels > limits.image_pixels {
         return Err(format!("{width}x{height} pixels are more than the {} allowed", limits.image_pixels));
     }
-    // No decoder of these formats makes more than 2^14 pixels of one byte.
-    if n_pixels >> 14 > bytes.len() as u64 {
+    // No decoder of the other formats makes more than 2^14 pixels of one byte.
+    if !is_ktx2 && n_pixels >> 14 > bytes.len() as u64 {
         return Err(format!("{} bytes cannot hold {width}x{height} pixels", bytes.len()));
     }
     match pixels_left.checked_sub(n_pixels) {
@@ -173,6 +179,9 @@ fn admit(bytes: &[u8], limits: &Limits, pixels_left: &mut u64) -> Result<(), Str
 }
 
 fn decode(bytes: &[u8], limits: &Limits) -> Result<Image, String> {
+    if ktx2::is_ktx2(bytes) {
+        return ktx2::Texture::parse(bytes)?.decode();
+    }
     let decoder = reader(bytes, limits)?.into_decoder().map_err(|e| e.to_string())?;
     let (width, height) = decoder.dimensions();
     let image = ::image::DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;

@@ -319,6 +319,8 @@ pub(super) struct Texture {
 
 #[derive(Deserialize, Default)]
 pub(super) struct TextureExtensions {
+    #[serde(rename = "KHR_texture_basisu")]
+    pub(super) basisu: Option<TextureSource>,
     #[serde(rename = "EXT_texture_webp")]
     pub(super) webp: Option<TextureSource>,
 }

@@ -252,9 +252,11 @@ impl<'a> Materials<'a> {
             return Ok(None);
         }
         let texture = &self.json.textures[t];
-        let source = texture.extensions.webp.as_ref().and_then(|webp| webp.source).or(texture.source);
+        let json::TextureExtensions { basisu, webp } = &texture.extensions;
+        let extended = [basisu, webp].into_iter().flatten().find_map(|extension| extension.source);
+        let source = extended.or(texture.source);
         let Some(source) = source else {
-            warnings.say(format!("textures[{t}]: not shown: it has no PNG, JPEG or WebP image."));
+            warnings.say(format!("textures[{t}]: not shown: it has no PNG, JPEG, WebP or KTX2 image."));
             return Ok(None);
         };
         within(source, self.json.images.len(), "image", || format!("textures[{t}].source"))?;

@@ -6,6 +6,7 @@ mod draco;
 mod files;
 mod image;
 mod json;
+mod ktx2;
 mod light;
 mod material;
 mod mesh;
@@ -35,6 +36,7 @@ const SUPPORTED: &[&str] = &[
     "KHR_materials_unlit",
     "KHR_materials_volume",
     "KHR_mesh_quantization",
+    "KHR_texture_basisu",
     "KHR_texture_transform",
     // Without effect on what is shown, or shown a little plainer.
     "KHR_materials_anisotropy",
@@ -156,13 +158,9 @@ fn refuse_foreign(asset: &json::Asset, required: &[String]) -> Result<(), Fault>
     let Some(missing) = required.iter().find(|name| !SUPPORTED.contains(&name.as_str())) else {
         return Ok(());
     };
-    let advice = match missing.as_str() {
-        "KHR_texture_basisu" => "export the model with PNG, JPEG or WebP textures",
-        _ => "export the model without it",
-    };
     Err(Fault::Unsupported {
         what: format!("the required extension {:.80}", missing.escape_debug().to_string()),
-        advice: advice.to_owned(),
+        advice: "export the model without it".to_owned(),
     })
 }
 

@@ -5,5 +5,6 @@
 mod chance;
 mod corpus;
 mod draco;
+mod ktx2;
 mod own;
 mod samples;
