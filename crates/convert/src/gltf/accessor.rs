@@ -50,6 +50,7 @@ impl<'a> Data<'a> {
         for (i, buffer) in json.buffers.iter().enumerate() {
             let at = format!("buffers[{i}]");
             let bytes = match (&buffer.uri, bin) {
+                _ if buffer.is_fallback() => None,
                 (Some(uri), _) => Some(Cow::Owned(files.load(uri, &format!("{at}.uri"))?)),
                 (None, Some(bin)) if i == 0 => Some(Cow::Borrowed(bin)),
                 // A place-holder for views that an extension fills.
@@ -90,11 +91,11 @@ impl<'a> Data<'a> {
     ) -> Result<(&[u8], Option<u64>), Fault> {
         let i = within(index, self.json.buffer_views.len(), "buffer view", at)?;
         let view = &self.json.buffer_views[i];
-        if let Some(meshopt) = &view.extensions.meshopt {
+        if let Some((name, meshopt)) = view.extensions.meshopt() {
             let bytes = match self.decompressed[i].get() {
                 Some(bytes) => bytes,
                 None => {
-                    let bytes = self.decompress(meshopt, i)?;
+                    let bytes = self.decompress(meshopt, name, i)?;
                     self.decompressed[i].get_or_init(|| bytes)
                 }
             };
@@ -127,9 +128,9 @@ impl<'a> Data<'a> {
         })
     }
 
-    /// EXT_meshopt_compression.
-    fn decompress(&self, meshopt: &Meshopt, view: usize) -> Result<Vec<u8>, Fault> {
-        let at = || format!("bufferViews[{view}].extensions.EXT_meshopt_compression");
+    /// EXT_meshopt_compression and KHR_meshopt_compression.
+    fn decompress(&self, meshopt: &Meshopt, name: &str, view: usize) -> Result<Vec<u8>, Fault> {
+        let at = || format!("bufferViews[{view}].extensions.{name}");
         let bad = |problem: &str| Err(Fault::damaged(at(), problem));
         let source = self.slice(meshopt.buffer, meshopt.byte_offset, meshopt.byte_length, at)?;
         let Some(n_bytes) = meshopt.count.checked_mul(meshopt.byte_stride) else {
@@ -147,7 +148,7 @@ impl<'a> Data<'a> {
         let filter_fits = match meshopt.filter {
             MeshoptFilter::None => true,
             _ if meshopt.mode != MeshoptMode::Attributes => false,
-            MeshoptFilter::Octahedral => stride == 4 || stride == 8,
+            MeshoptFilter::Octahedral | MeshoptFilter::Color => stride == 4 || stride == 8,
             MeshoptFilter::Quaternion => stride == 8,
             MeshoptFilter::Exponential => stride.is_multiple_of(4),
         };
@@ -463,6 +464,7 @@ fn unfilter(words: &mut [u32], count: usize, stride: usize, filter: MeshoptFilte
             MeshoptFilter::Octahedral => meshopt::ffi::meshopt_decodeFilterOct(buffer, count, stride),
             MeshoptFilter::Quaternion => meshopt::ffi::meshopt_decodeFilterQuat(buffer, count, stride),
             MeshoptFilter::Exponential => meshopt::ffi::meshopt_decodeFilterExp(buffer, count, stride),
+            MeshoptFilter::Color => meshopt::ffi::meshopt_decodeFilterColor(buffer, count, stride),
         }
     }
 }

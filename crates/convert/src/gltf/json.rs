@@ -260,7 +260,17 @@ pub(super) struct BufferView {
 #[derive(Deserialize, Default)]
 pub(super) struct BufferViewExtensions {
     #[serde(rename = "EXT_meshopt_compression")]
-    pub(super) meshopt: Option<Box<Meshopt>>,
+    ext_meshopt: Option<Box<Meshopt>>,
+    #[serde(rename = "KHR_meshopt_compression")]
+    khr_meshopt: Option<Box<Meshopt>>,
+}
+
+impl BufferViewExtensions {
+    /// With its name. The two are one, but that the newer has more modes of its codecs.
+    pub(super) fn meshopt(&self) -> Option<(&'static str, &Meshopt)> {
+        let newer = self.khr_meshopt.as_deref().map(|meshopt| ("KHR_meshopt_compression", meshopt));
+        newer.or(self.ext_meshopt.as_deref().map(|meshopt| ("EXT_meshopt_compression", meshopt)))
+    }
 }
 
 #[derive(Deserialize)]
@@ -293,6 +303,7 @@ pub(super) enum MeshoptFilter {
     Octahedral,
     Quaternion,
     Exponential,
+    Color,
 }
 
 #[derive(Deserialize)]
@@ -300,6 +311,30 @@ pub(super) enum MeshoptFilter {
 pub(super) struct Buffer {
     pub(super) uri: Option<String>,
     pub(super) byte_length: u64,
+    #[serde(default)]
+    extensions: BufferExtensions,
+}
+
+impl Buffer {
+    /// Whether it is for readers that lack meshopt, and may not exist.
+    pub(super) fn is_fallback(&self) -> bool {
+        let BufferExtensions { ext_meshopt, khr_meshopt } = &self.extensions;
+        [ext_meshopt, khr_meshopt].into_iter().flatten().any(|meshopt| meshopt.fallback)
+    }
+}
+
+#[derive(Deserialize, Default)]
+struct BufferExtensions {
+    #[serde(rename = "EXT_meshopt_compression")]
+    ext_meshopt: Option<MeshoptBuffer>,
+    #[serde(rename = "KHR_meshopt_compression")]
+    khr_meshopt: Option<MeshoptBuffer>,
+}
+
+#[derive(Deserialize)]
+struct MeshoptBuffer {
+    #[serde(default)]
+    fallback: bool,
 }
 
 #[derive(Deserialize)]

@@ -36,6 +36,7 @@ const SUPPORTED: &[&str] = &[
     "KHR_materials_unlit",
     "KHR_materials_volume",
     "KHR_mesh_quantization",
+    "KHR_meshopt_compression",
     "KHR_texture_basisu",
     "KHR_texture_transform",
     // Without effect on what is shown, or shown a little plainer.

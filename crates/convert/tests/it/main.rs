@@ -6,5 +6,6 @@ mod chance;
 mod corpus;
 mod draco;
 mod ktx2;
+mod meshopt_views;
 mod own;
 mod samples;
