@@ -47,7 +47,8 @@ pub(crate) fn run(table: &mut Table) -> Result<()> {
         for n in [0, 1_000, N_SESSIONS] {
             live(n, table).await.with_context(|| format!("{n} live sessions"))?;
         }
-        expiry(table).await.context("expiry")
+        expiry(table).await.context("expiry")?;
+        ended(table).await.context("ended sessions")
     })
 }
 
@@ -261,6 +262,32 @@ async fn expiry(table: &mut Table) -> Result<()> {
         }
         table.add(format!("end of {N} leases {name}, after its time"), "ms", &late_ms, "p99 ≤ 100, ≥ 0");
     }
+    Ok(())
+}
+
+/// What sessions that have ended leave in memory: nothing, once caches are full.
+async fn ended(table: &mut Table) -> Result<()> {
+    const N: usize = 2_000;
+    const N_ROUNDS: usize = 40;
+    let data = tempfile::tempdir()?;
+    let plane = Plane::start(data.path(), 0, 0).await?;
+    let mut kib = Vec::with_capacity(N_ROUNDS);
+    for round in 0..N_ROUNDS {
+        let numbers = round * N..(round + 1) * N;
+        let create = |at: usize| plane.requests.create(&format!("o{at}"), LEASE_MINUTES);
+        drive(plane.target(), N_CLIENTS, numbers.clone(), 201, create).await?;
+        drive(plane.target(), N_CLIENTS, numbers, 204, |at| plane.requests.stop(&format!("o{at}"))).await?;
+        kib.push(plane.rss_kib()?);
+    }
+    let (early, late) = (kib[N_ROUNDS / 4], kib[N_ROUNDS - 1]);
+    let n_between = (N * (N_ROUNDS - 1 - N_ROUNDS / 4)) as f64;
+    table.add(format!("memory after {} ended sessions", N * N_ROUNDS), "MiB", &[late / 1024.0], "");
+    table.add(
+        "memory grows, each ended session".to_owned(),
+        "byte",
+        &[(late - early) * 1024.0 / n_between],
+        "flat",
+    );
     Ok(())
 }
 
