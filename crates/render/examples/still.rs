@@ -1,29 +1,67 @@
-//! Draws a test scene to a PNG: a grid of spheres, rougher to the right, metal in the front row, on a floor.
+//! Draws a model to a PNG; without one, a test scene: a grid of spheres, rougher to the right, metal in the front row.
 //!
-//! `cargo run --release -p render --example still -- OUT.png [SAMPLES]`
+//! `cargo run --release -p render --example still -- [OUT.png] [MODEL.glb] [SAMPLES] [WIDTHxHEIGHT]`, in any order.
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sizes of a few thousand")]
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use render::{RenderScene, Renderer, View, frame_camera};
 use scene::math::{Affine3A, Vec2, Vec3, Vec4};
 use scene::{Material, Mesh, Model, Node, Primitive, Vertices};
 
-fn main() {
-    let mut args = std::env::args_os().skip(1);
-    let out = PathBuf::from(args.next().unwrap_or_else(|| "still.png".into()));
-    let n_samples = args.next().and_then(|n| n.to_str()?.parse().ok()).unwrap_or(16);
+fn main() -> ExitCode {
+    let (mut out, mut model) = (PathBuf::from("still.png"), None);
+    let (mut n_samples, mut size) = (16, (1280, 720));
+    for arg in std::env::args_os().skip(1) {
+        let text = arg.to_str().unwrap_or_default();
+        if let Ok(n) = text.parse() {
+            n_samples = n;
+        } else if let Some((Ok(width), Ok(height))) =
+            text.split_once('x').map(|(w, h)| (w.parse(), h.parse()))
+        {
+            size = (width, height);
+        } else if text.ends_with(".png") {
+            out = arg.into();
+        } else {
+            model = Some(PathBuf::from(arg));
+        }
+    }
+    match draw(model, n_samples, size) {
+        Ok(picture) => {
+            picture.save(&out).expect("the picture can be written");
+            println!("{}", out.display());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
-    let model = spheres();
-    let scene = RenderScene::build(&model, &mut |_| ()).expect("the scene is well-formed");
-    let (width, height) = (1280, 720);
+fn draw(
+    model: Option<PathBuf>,
+    n_samples: u32,
+    (width, height): (u32, u32),
+) -> Result<image::RgbaImage, Box<dyn std::error::Error>> {
+    let model = match model {
+        None => spheres(),
+        Some(path) => {
+            let loaded = convert::read(&path, &convert::Limits::default(), &mut |_| ())?;
+            for warning in loaded.warnings {
+                eprintln!("warning: {warning}");
+            }
+            loaded.model
+        }
+    };
+    let scene = RenderScene::build(&model, &mut |_| ())?;
     let (eye, orientation, fov_y) = frame_camera(scene.bounds(), width as f32 / height as f32);
     let view = View { eye, orientation, fov_y, width, height };
-    let rgba = Renderer::new(NonZeroUsize::MIN).still(&scene, &view, n_samples);
-    image::save_buffer(&out, &rgba, width, height, image::ColorType::Rgba8)
-        .expect("the picture can be written");
-    println!("{}", out.display());
+    let n_threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let rgba = Renderer::new(n_threads).still(&scene, &view, n_samples);
+    image::RgbaImage::from_raw(width, height, rgba).ok_or_else(|| "sizes go from 16x16 to 4096x4096".into())
 }
 
 fn spheres() -> Model {
