@@ -9,6 +9,7 @@ use std::ops::Range;
 use scene::math::{DVec3, DVec4, Vec3, Vec4};
 
 use super::pool::Pool;
+use super::split_sum::SplitSum;
 use crate::clusters::{Cluster, Geometry, Instance, Lamp, RenderScene, as_range, index, narrow};
 use crate::light::Environment;
 use crate::simd::Level;
@@ -32,6 +33,7 @@ pub(super) const NOTHING: Id = u32::MAX;
 pub(super) struct Frame<'a> {
     pub(super) scene: &'a RenderScene,
     pub(super) environment: &'a Environment,
+    pub(super) split_sum: &'a SplitSum,
     pub(super) level: Level,
     pub(super) camera: Camera,
     /// Ray through pixel (x, y) in world space, of any length: `ray[0] + ray[1] * x + ray[2] * y`.
@@ -274,6 +276,7 @@ impl<'a> Frame<'a> {
             scene,
             // Made with the renderer.
             environment: Environment::studio(std::num::NonZeroUsize::MIN),
+            split_sum: SplitSum::get(),
             level,
             ray: [camera.ray(0.0, 0.0), camera.right, -camera.up].map(narrow3),
             camera,

@@ -15,6 +15,7 @@ mod pool;
 mod raster;
 mod sample;
 mod shade;
+mod split_sum;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ use self::background::Background;
 use self::band::{BandOut, Bytes, Scratch, draw_band, rows_of, show_sums};
 use self::frame::{Detail, Frame, FrameBuffers};
 use self::pool::Pool;
+use self::split_sum::SplitSum;
 use crate::clusters::RenderScene;
 use crate::light::Environment;
 use crate::simd::Level;
@@ -116,6 +118,7 @@ impl Renderer {
         let pool = Pool::new(n_threads);
         // The first frame should not wait for its light.
         Environment::studio(n_threads);
+        SplitSum::get();
         Self {
             level,
             buffers: FrameBuffers::default(),

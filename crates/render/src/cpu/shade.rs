@@ -4,9 +4,8 @@
 //! space, the vertices' attributes there and how they change to the next pixel. glTF 2.0, appendix B, lit by an
 //! environment alone:
 //! - diffuse: irradiance (see [`crate::light`]) times albedo;
-//! - specular: split sum with the fit of Karis ("Physically Based Shading on Mobile", 2014), and the energy that bounces
-//!   more than once (Fdez-Agüera, "A Multiple-Scattering Microfacet Model for Real-Time Image-based Lighting", JCGT 8(1),
-//!   2019, by its single-colour approximation).
+//! - specular: split sum (see [`super::split_sum`]), and the energy that bounces more than once (Turquin, "Practical
+//!   multiple scattering compensation for microfacet models", 2019): a white metal loses nothing, however rough.
 //!
 //! Lamps ([`super::lamps`]) and what few materials have ([`super::coating`]) are added where there are any.
 
@@ -549,8 +548,9 @@ fn shade_group<S: Isa>(
     let horizon = (dot::<S>(reflected, smooth_normal) + k(1.0)).clamp01();
     let specular_light = reflection::<S>(frame, reflected, roughness);
     let diffuse_light = irradiance::<S>(frame.environment, normal);
-    let [scale, bias] = environment_brdf::<S>(roughness, facing);
+    let [scale, bias] = frame.split_sum.at::<S>(roughness, facing);
     let single = scale + bias;
+    // Light that one bounce does not let out comes out after more, tinted once more.
     let more = k(1.0) / single.max(k(0.1)) - k(1.0);
     let bias = bias * f90;
     let specular_occlusion = occlusion * horizon * horizon;
@@ -634,7 +634,7 @@ fn shade_group<S: Isa>(
         let against = [-to_eye[0], -to_eye[1], -to_eye[2]];
         let reflected = along::<S>(against, lacquer.normal, lacquer.facing * k(2.0));
         let arriving = reflection::<S>(frame, reflected, lacquer.roughness);
-        let [scale, bias] = environment_brdf::<S>(lacquer.roughness, lacquer.facing);
+        let [scale, bias] = frame.split_sum.at::<S>(lacquer.roughness, lacquer.facing);
         let reflectance = k(F0).mul_add(scale, bias);
         let rest = k(1.0) - coat.clearcoat * reflectance;
         for channel in 0..3 {
@@ -764,26 +764,4 @@ fn reflection_level<S: Isa>(environment: &Environment, level: S::I, u: S::F, v: 
         sum[2] = (texel.shr::<18>() & part).to_float().mul_add(unit, sum[2]);
     }
     sum
-}
-
-/// What the split sum multiplies F0 with, and what it adds.
-#[inline(always)]
-fn environment_brdf<S: Isa>(roughness: S::F, facing: S::F) -> [S::F; 2] {
-    let k = S::F::splat;
-    let x = roughness.mul_add(k(-1.0), k(1.0));
-    let y = roughness.mul_add(k(-0.0275), k(0.0425));
-    let z = roughness.mul_add(k(-0.572), k(1.04));
-    let w = roughness.mul_add(k(0.022), k(-0.04));
-    let a = (x * x).min(exp2::<S>(facing * k(-9.28))).mul_add(x, y);
-    [a.mul_add(k(-1.04), z), a.mul_add(k(1.04), w)]
-}
-
-/// 2 to the power of `x`, -20 to 0; 0.3 % off.
-#[inline(always)]
-fn exp2<S: Isa>(x: S::F) -> S::F {
-    let k = S::F::splat;
-    let floor = x.floor();
-    let rest = x - floor;
-    let power = (floor.trunc_to_int() + S::I::splat(127)).shl::<23>().float_bits();
-    power * (rest * k(0.343_7)).mul_add(rest, rest.mul_add(k(0.656_3), k(1.0)))
 }

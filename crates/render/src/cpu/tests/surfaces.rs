@@ -7,6 +7,7 @@ use scene::{Coating, Light, LightKind};
 use super::*;
 use crate::color::linear_from_srgb;
 use crate::cpu::lamps::{Answer, Gloss};
+use crate::cpu::split_sum::SplitSum;
 use crate::simd::{Float, Isa, Portable};
 
 /// Grey and perfectly diffuse.
@@ -155,6 +156,20 @@ fn highlights_lose_light_with_roughness_alone_and_never_gain() {
     // Head-on nothing grazes a smooth surface; from the side much does.
     assert!(reflected(0.3, 1.0)[1] < 0.01);
     assert!(reflected(0.3, 0.3)[1] > 0.1);
+}
+
+#[test]
+fn surroundings_and_lamps_see_the_same_gloss() {
+    for roughness in [0.3_f32, 0.4, 0.6, 0.8, 1.0] {
+        for facing in [0.1_f32, 0.3, 0.6, 1.0] {
+            let [all, grazing] = reflected(roughness, facing);
+            let splat = <Portable as Isa>::F::splat;
+            let of = SplitSum::get().at::<Portable>(splat(roughness), splat(facing));
+            let [scale, bias] = of.map(|x| x.array()[0]);
+            assert!((scale + bias - all).abs() < 0.012, "{roughness} {facing}: {scale} + {bias}, not {all}");
+            assert!((bias - grazing).abs() < 0.012, "{roughness} {facing}: {bias}, not {grazing}");
+        }
+    }
 }
 
 #[test]
