@@ -2,7 +2,7 @@
 
 use std::f32::consts::{FRAC_1_PI, FRAC_PI_2, FRAC_PI_3, PI};
 
-use scene::{Coating, Light, LightKind};
+use scene::{Coating, LightKind};
 
 use super::*;
 use crate::color::linear_from_srgb;
@@ -22,15 +22,6 @@ fn coated(color: Vec3, coating: Coating) -> Material {
         metallic: 0.0,
         coating: Some(Box::new(coating)),
         ..Material::default()
-    }
-}
-
-impl Build {
-    fn light(mut self, at: Affine3A, color: Vec3, range_m: f32, kind: LightKind) -> Self {
-        let node = self.0.nodes.len() as u32;
-        self.0.nodes.push(Node { name: String::new(), parent: None, parent_from_node: at, mesh: None });
-        self.0.lights.push(Light { node, color, range_m, kind });
-        self
     }
 }
 
