@@ -27,6 +27,8 @@ pub struct Limits {
     pub depth: usize,
     /// Pixels of one decoded image.
     pub image_pixels: u64,
+    /// Bytes that one image may take while it is decoded, its pixels included.
+    pub image_bytes: u64,
     /// Pixels of all decoded images.
     pub total_pixels: u64,
     /// Bytes of all meshes in memory.
@@ -51,8 +53,9 @@ impl Default for Limits {
             vertices: 100_000_000,
             nodes: 1 << 20,
             depth: 4096,
-            // 8192 x 8192, 256 MiB decoded.
-            image_pixels: 64 << 20,
+            // 16384 x 16384, 1 GiB decoded, and while that goes on with 16 bits in four channels three times as much.
+            image_pixels: 256 << 20,
+            image_bytes: 4 << 30,
             total_pixels: 256 << 20,
             mesh_bytes: u64::MAX,
             n_threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
@@ -75,8 +78,9 @@ impl Limits {
             json_values: self.json_values.min(count(8 * 24)),
             vertices: self.vertices.min(memory_bytes / 4 / 12),
             mesh_bytes: self.mesh_bytes.min(memory_bytes / 4),
-            // While it is decoded an image takes up to 16 bytes for each pixel, then 4.
-            image_pixels: self.image_pixels.min(memory_bytes / 8 / 16),
+            // An eighth for what is decoded, and as much again for the image that is being decoded.
+            image_pixels: self.image_pixels.min(memory_bytes / 8 / 4),
+            image_bytes: self.image_bytes.min(memory_bytes / 8),
             total_pixels: self.total_pixels.min(memory_bytes / 8 / 4),
             ..self
         }
@@ -87,12 +91,24 @@ impl Limits {
 mod tests {
     use super::*;
 
+    /// A texture of 16384 x 16384 in the usual formats.
+    #[test]
+    fn eight_gigabytes_admit_the_largest_textures() {
+        let limits = Limits::default().within(8 << 30);
+        let n_pixels = 1_u64 << 28;
+        assert!(limits.image_pixels >= n_pixels && limits.total_pixels >= n_pixels);
+        assert!(limits.image_bytes >= 4 * n_pixels);
+    }
+
     #[test]
     fn little_memory_admits_little_and_much_admits_no_more() {
         let whole = Limits::default();
         let little = whole.clone().within(256 << 20);
         assert_eq!((little.file_bytes, little.mesh_bytes), (64 << 20, 64 << 20));
-        assert_eq!((little.image_pixels, little.total_pixels), (2 << 20, 8 << 20));
+        assert_eq!(
+            (little.image_bytes, little.image_pixels, little.total_pixels),
+            (32 << 20, 8 << 20, 8 << 20)
+        );
         assert_eq!(little.nodes, whole.nodes);
         let much = Limits { mesh_bytes: u64::MAX, ..whole.clone().within(1 << 40) };
         assert_eq!(much, whole);

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use ::image::{ImageDecoder, ImageFormat, ImageReader};
+use ::image::{ColorType, ImageDecoder, ImageFormat, ImageReader};
 use scene::Image;
 
 use super::{accessor::Data, files::Files, json, ktx2};
@@ -145,21 +145,39 @@ fn format_of(bytes: &[u8]) -> Result<ImageFormat, String> {
 fn reader<'a>(bytes: &'a [u8], limits: &Limits) -> Result<ImageReader<Cursor<&'a [u8]>>, String> {
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format_of(bytes)?);
     let mut own = ::image::Limits::default();
-    // 16 bits in four channels, and as much again for the decoder's own needs.
-    own.max_alloc = Some(limits.image_pixels.saturating_mul(16).saturating_add(16 << 20));
+    own.max_alloc = Some(limits.image_bytes.saturating_add(16 << 20));
     reader.limits(own);
     Ok(reader)
 }
 
+/// Width, height, and bytes that decoding takes for each pixel at its height, the decoded image included.
+fn measure(bytes: &[u8], limits: &Limits) -> Result<(u32, u32, u64), String> {
+    if ktx2::is_ktx2(bytes) {
+        let texture = ktx2::Texture::parse(bytes)?;
+        // A byte for the blocks when decompressed.
+        return Ok((texture.width, texture.height, 5));
+    }
+    let decoder = reader(bytes, limits)?.into_decoder().map_err(|e| e.to_string())?;
+    let (width, height) = decoder.dimensions();
+    let color = decoder.color_type();
+    // Coefficients of progressive JPEG, planes of WebP.
+    let own = match format_of(bytes)? {
+        ImageFormat::Jpeg => 6,
+        ImageFormat::WebP => 4,
+        _ => 0,
+    };
+    let pixels = if is_8_bit(color) { 4 } else { 4 + u64::from(color.bytes_per_pixel()) };
+    Ok((width, height, own + pixels))
+}
+
+/// Whether decoded pixels can be made RGBA in their place.
+fn is_8_bit(color: ColorType) -> bool {
+    matches!(color, ColorType::L8 | ColorType::La8 | ColorType::Rgb8 | ColorType::Rgba8)
+}
+
 /// Checks the size that the header gives against the limits.
 fn admit(bytes: &[u8], limits: &Limits, pixels_left: &mut u64) -> Result<(), String> {
-    let is_ktx2 = ktx2::is_ktx2(bytes);
-    let (width, height) = if is_ktx2 {
-        let texture = ktx2::Texture::parse(bytes)?;
-        (texture.width, texture.height)
-    } else {
-        reader(bytes, limits)?.into_dimensions().map_err(|e| e.to_string())?
-    };
+    let (width, height, bytes_per_pixel) = measure(bytes, limits)?;
     let n_pixels = u64::from(width) * u64::from(height);
     if n_pixels == 0 {
         return Err("it has no pixels".to_owned());
@@ -167,8 +185,13 @@ fn admit(bytes: &[u8], limits: &Limits, pixels_left: &mut u64) -> Result<(), Str
     if n_pixels > limits.image_pixels {
         return Err(format!("{width}x{height} pixels are more than the {} allowed", limits.image_pixels));
     }
+    let n_bytes = n_pixels.saturating_mul(bytes_per_pixel);
+    if n_bytes > limits.image_bytes {
+        let [needed, allowed] = [n_bytes, limits.image_bytes].map(|n| n >> 20);
+        return Err(format!("{width}x{height} pixels take {needed} MiB to decode, {allowed} are allowed"));
+    }
     // No decoder of the other formats makes more than 2^14 pixels of one byte.
-    if !is_ktx2 && n_pixels >> 14 > bytes.len() as u64 {
+    if !ktx2::is_ktx2(bytes) && n_pixels >> 14 > bytes.len() as u64 {
         return Err(format!("{} bytes cannot hold {width}x{height} pixels", bytes.len()));
     }
     match pixels_left.checked_sub(n_pixels) {
@@ -184,8 +207,34 @@ fn decode(bytes: &[u8], limits: &Limits) -> Result<Image, String> {
     }
     let decoder = reader(bytes, limits)?.into_decoder().map_err(|e| e.to_string())?;
     let (width, height) = decoder.dimensions();
-    let image = ::image::DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
-    Ok(Image { width, height, rgba: image.into_rgba8().into_raw() })
+    let color = decoder.color_type();
+    if !is_8_bit(color) {
+        let image = ::image::DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
+        return Ok(Image { width, height, rgba: image.into_rgba8().into_raw() });
+    }
+    let n_pixels = width as usize * height as usize;
+    let n_channels = usize::from(color.channel_count());
+    let mut rgba = vec![0; n_pixels * 4];
+    decoder.read_image(&mut rgba[..n_pixels * n_channels]).map_err(|e| e.to_string())?;
+    widen(&mut rgba, n_pixels, n_channels);
+    Ok(Image { width, height, rgba })
+}
+
+/// Makes RGBA of grey (1 channel), grey with alpha (2) or RGB (3) that lies at the start of `texels`.
+fn widen(texels: &mut [u8], n_pixels: usize, n_channels: usize) {
+    if n_channels == 4 {
+        return;
+    }
+    // From the end: nothing is written over before it was read.
+    for i in (0..n_pixels).rev() {
+        let at = i * n_channels;
+        let rgba = match n_channels {
+            1 => [texels[at], texels[at], texels[at], 255],
+            2 => [texels[at], texels[at], texels[at], texels[at + 1]],
+            _ => [texels[at], texels[at + 1], texels[at + 2], 255],
+        };
+        texels[i * 4..][..4].copy_from_slice(&rgba);
+    }
 }
 
 /// Roughness in green and no effect on metalness in blue, of glossiness in alpha.

@@ -5,6 +5,8 @@
 mod chance;
 mod corpus;
 mod draco;
+mod geometry;
+mod images;
 mod ktx2;
 mod meshopt_views;
 mod own;

@@ -9,7 +9,7 @@ use scene::{
 use serde_json::{Value, json};
 
 /// A file with one triangle, positions at the start of its only buffer and `more` bytes behind them.
-fn triangle(more: &[u8]) -> Value {
+pub(crate) fn triangle(more: &[u8]) -> Value {
     let mut bin: Vec<u8> =
         [0.0_f32, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0].iter().flat_map(|x| x.to_le_bytes()).collect();
     bin.extend(more);
@@ -30,15 +30,15 @@ fn triangle(more: &[u8]) -> Value {
     })
 }
 
-fn add_accessor(json: &mut Value, accessor: Value) {
+pub(crate) fn add_accessor(json: &mut Value, accessor: Value) {
     json["accessors"].as_array_mut().unwrap().push(accessor);
 }
 
-fn read(json: &Value) -> Result<Loaded, ReadError> {
+pub(crate) fn read(json: &Value) -> Result<Loaded, ReadError> {
     convert::read_glb(json.to_string().as_bytes(), &Limits::default())
 }
 
-fn model(json: &Value) -> Model {
+pub(crate) fn model(json: &Value) -> Model {
     let loaded = read(json).unwrap();
     assert_eq!(loaded.warnings, [""; 0]);
     loaded.model
