@@ -11,7 +11,7 @@ use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
 use protocol::link::{Camera, EndReason, FromHost, MAX_MESSAGE_BYTES, ToHost, Trace, VERSION};
 use protocol::rest::Error;
 use protocol::{ConnectionId, HostId, SessionId};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::clock::Clock;
@@ -44,7 +44,7 @@ const PENDING_MAX: usize = 32;
 /// REST answers arrive within 15 s, so this is what a host may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// The first message of a link.
+/// Who opens a link, and what it says first.
 #[derive(Debug)]
 pub(crate) struct Hello {
     pub(crate) credential: SecretHash,
@@ -231,11 +231,10 @@ impl<S> Socket for S where
 {
 }
 
-/// Serves one link until it breaks or the engine is gone. Those who have not said Hello wait for one of the places of
-/// `strangers`.
+/// Serves one link, opened with a host's `token` or secret, until it breaks or the engine is gone.
 pub(crate) async fn serve(
     socket: impl Socket,
-    strangers: &Semaphore,
+    token: String,
     clock: &dyn Clock,
     pace: Pace,
     engine: mpsc::Sender<Event>,
@@ -243,29 +242,26 @@ pub(crate) async fn serve(
     tokio::select! {
         biased;
         () = engine.closed() => {}
-        () = greet(Line { socket, clock, pace }, strangers, engine.clone()) => {}
+        () = greet(Line { socket, clock, pace }, token, engine.clone()) => {}
     }
 }
 
-async fn greet(mut line: Line<'_, impl Socket>, strangers: &Semaphore, engine: mpsc::Sender<Event>) {
-    // The semaphore is never closed.
-    let Ok(place) = strangers.acquire().await else { return };
-    let first = line.hello().await;
-    drop(place);
-    let Some((hello, version)) = first else {
+async fn greet(mut line: Line<'_, impl Socket>, token: String, engine: mpsc::Sender<Event>) {
+    let Some((version, serving)) = line.hello().await else {
         return line.close(close_code::POLICY, "expected Hello").await;
     };
     if version != VERSION {
         tracing::warn!(theirs = version, ours = VERSION, "a host of another version was refused");
         return line.close(close_code::POLICY, "another version of the link messages").await;
     }
+    let hello = Hello { credential: SecretHash::of(&token), token, serving };
     let (link, mut queue) = Link::new();
     let (reply, welcomed) = oneshot::channel();
     if engine.send(Event::LinkUp { hello, link: link.clone(), reply }).await.is_err() {
         return line.close(close_code::AWAY, "the service ends").await;
     }
     let Ok(Some(welcomed)) = welcomed.await else {
-        // A host that nobody knows any more has nothing left to do.
+        // It was forgotten since its link was let in, so it has nothing left to do.
         let _gone = line.say(&ToHost::End { reason: EndReason::Shutdown }).await.is_none();
         return line.close(close_code::POLICY, "the token is not valid").await;
     };
@@ -289,11 +285,11 @@ struct Line<'a, S> {
 }
 
 impl<S: Socket> Line<'_, S> {
-    async fn hello(&mut self) -> Option<(Hello, u32)> {
+    async fn hello(&mut self) -> Option<(u32, Option<SessionId>)> {
         let first = within(self.clock, HELLO_TIMEOUT, self.socket.next()).await??.ok()?;
         let Message::Text(text) = first else { return None };
-        let FromHost::Hello { version, token, pid: _, serving } = parse(&text)? else { return None };
-        Some((Hello { credential: SecretHash::of(&token), token, serving }, version))
+        let FromHost::Hello { version, pid: _, serving } = parse(&text)? else { return None };
+        Some((version, serving))
     }
 
     async fn say(&mut self, message: &ToHost) -> Option<()> {

@@ -322,6 +322,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     .map_err(failed)?;
     let (events, inlet) = mpsc::channel(EVENTS_MAX);
     let mut deciding = JoinSet::new();
+    let credentials = engine.credentials();
     deciding.spawn(engine.run(inlet, news));
     deciding.spawn(Arc::clone(&tokens).keep(store.clone(), Arc::clone(&clock)));
 
@@ -339,7 +340,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             inspector_port: inspector_address.port(),
             sizes: config.sizes,
         },
-        strangers: App::strangers(),
+        credentials,
         rates: Rates::new(config.rate_limit, config.refusal_limit),
         metrics,
         issuers: Issuers::new(config.oidc_issuers.clone(), Arc::clone(&clock)).map_err(StartError::Oidc)?,

@@ -7,9 +7,13 @@ use protocol::SessionId;
 use protocol::link::{FromHost, MAX_MESSAGE_BYTES, ToHost, VERSION};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::header::AUTHORIZATION;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
 use crate::Secret;
@@ -23,6 +27,8 @@ pub(crate) enum LinkNews {
     Up,
     Message(ToHost),
     Down,
+    /// The control plane does not know this host any more; nothing comes after this.
+    Unknown,
 }
 
 /// What the session says.
@@ -49,8 +55,10 @@ impl Link {
 
     /// Sends now, or when the link is back.
     pub(crate) fn say(&self, message: Say) {
-        if self.say.try_send(message).is_err() {
-            tracing::warn!("too much waits for the link; a message is dropped");
+        match self.say.try_send(message) {
+            Err(TrySendError::Full(_)) => tracing::warn!("too much waits for the link; a message is dropped"),
+            // There will be no link any more.
+            Ok(()) | Err(TrySendError::Closed(_)) => (),
         }
     }
 
@@ -90,6 +98,10 @@ impl Dialer {
                     Next::Redial => (),
                     Next::Stop => return,
                 },
+                Ok(Err(Error::Http(answer))) if answer.status() == StatusCode::UNAUTHORIZED => {
+                    let _over_already = self.news.send(News::Link(LinkNews::Unknown)).await.is_err();
+                    return;
+                }
                 Ok(Err(error)) => tracing::debug!(%error, "the link cannot be opened"),
                 Err(_late) => tracing::debug!("the link cannot be opened in time"),
             }
@@ -101,18 +113,18 @@ impl Dialer {
         }
     }
 
-    async fn dial(&self) -> Result<Stream, tokio_tungstenite::tungstenite::Error> {
+    async fn dial(&self) -> Result<Stream, Error> {
+        let mut request = self.url.as_str().into_client_request()?;
+        let mut credential = HeaderValue::try_from(format!("Bearer {}", self.token.reveal()))?;
+        credential.set_sensitive(true);
+        request.headers_mut().insert(AUTHORIZATION, credential);
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_MESSAGE_BYTES))
             .max_frame_size(Some(MAX_MESSAGE_BYTES));
         // Messages are small and each waits for the last: no coalescing.
-        let (mut stream, _response) = connect_async_with_config(&self.url, Some(config), true).await?;
-        let hello = FromHost::Hello {
-            version: VERSION,
-            token: self.token.reveal().to_owned(),
-            pid: std::process::id(),
-            serving: self.serving.clone(),
-        };
+        let (mut stream, _response) = connect_async_with_config(request, Some(config), true).await?;
+        let hello =
+            FromHost::Hello { version: VERSION, pid: std::process::id(), serving: self.serving.clone() };
         stream.send(text(&hello)).await?;
         Ok(stream)
     }
@@ -130,7 +142,7 @@ impl Dialer {
             tokio::select! {
                 // Pings are heard, too.
                 () = sleep_until(heard_at + LINK_SILENCE) => return Next::Redial,
-                // Before Welcome nothing else is said: it would be refused with the Hello.
+                // Before Welcome nothing else is said: it would be lost with the link if the Hello is refused.
                 said = self.said.recv(), if welcome => {
                     let message = match said {
                         Some(Say::Json(message)) => text(&message),

@@ -270,6 +270,10 @@ impl Host {
                 let _since = self.link_lost_at.get_or_insert_with(Instant::now);
             }
             Event::News(News::Link(LinkNews::Message(message))) => self.on_link(message),
+            Event::News(News::Link(LinkNews::Unknown)) => {
+                tracing::info!("the service does not know this host any more");
+                self.end(EndReason::Shutdown);
+            }
             Event::News(News::Frames(news)) => self.on_frames(news),
             Event::News(News::Load(news)) => self.on_load(news),
             Event::News(News::Still(StillNews { request, result })) => match result {

@@ -1,12 +1,16 @@
 //! Messages between a host and the control plane.
 //!
-//! The host dials `GET /internal/link` as a WebSocket and speaks first. Each message is one JSON text frame,
-//! at most [`MAX_MESSAGE_BYTES`]. A still picture is the one binary frame: the request number as a little-endian
-//! `u64`, then a PNG.
+//! The host dials `GET /internal/link` as a WebSocket, with `Authorization: Bearer` and its one-time token at the first
+//! link, the secret of the newest [`ToHost::Welcome`] at later ones. Whom the control plane does not know gets 401
+//! instead of a link; a host that gets it has been forgotten and ends. Then the host speaks first. Each message is one
+//! JSON text frame, at most [`MAX_MESSAGE_BYTES`]. A still picture is the one binary frame: the request number as a
+//! little-endian `u64`, then a PNG.
 //!
 //! ```text
 //!  host                                   control plane
-//!   │ Hello { token | resume }                  │
+//!   │ GET, Bearer token | secret                │
+//!   │──────────────────────────────────────────▶│
+//!   │ Hello { serving }                         │
 //!   │──────────────────────────────────────────▶│
 //!   │                                   Welcome │   host waits in the warm pool
 //!   │◀──────────────────────────────────────────│
@@ -26,7 +30,9 @@ use crate::ids::{AccountId, ConnectionId, HostId, SessionId};
 use crate::rest::{Error, SessionSize};
 
 /// Version of these messages; a host and a control plane of different versions refuse each other.
-pub const VERSION: u32 = 1;
+///
+/// 2: what opens the link is in the request for it, no longer in [`FromHost::Hello`].
+pub const VERSION: u32 = 2;
 
 /// Longest JSON message on the link.
 pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
@@ -57,8 +63,6 @@ pub enum FromHost {
     Hello {
         /// [`VERSION`].
         version: u32,
-        /// The one-time token at the first link, the [`ToHost::Welcome`] secret at later ones.
-        token: String,
         /// Process id, as the host sees it.
         pid: u32,
         /// The session it serves, when it comes back after the link broke.
@@ -108,7 +112,7 @@ pub enum FromHost {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ToHost {
-    /// The token was good.
+    /// The first answer.
     Welcome {
         /// The host's name from now on.
         host: HostId,

@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use protocol::link::{FromHost, MAX_MESSAGE_BYTES, ToHost, VERSION};
-use protocol::rest::Error;
+use protocol::rest;
 use protocol::{ConnectionId, HostId, SessionId};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::http::header::AUTHORIZATION;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
 /// Pauses between attempts to open the link, doubling; as of real hosts.
@@ -87,7 +91,7 @@ impl Log {
     }
 }
 
-/// The life of a host: returns when it was told to end, or its lease is over and it has no link.
+/// The life of a host: returns when it was told to end, is not known any more, or its lease is over and it has no link.
 ///
 /// `url` and `token` are those of a [`control::provision::HostOrder`], or of a host process's environment.
 pub async fn serve(url: &str, token: String, manner: watch::Receiver<Manner>, log: Log) {
@@ -100,7 +104,13 @@ pub async fn serve(url: &str, token: String, manner: watch::Receiver<Manner>, lo
     let mut redial = REDIAL_MIN;
     let mut give_up_at = Instant::now() + WITHOUT_LINK;
     loop {
-        let dialled = timeout_at(give_up_at, connect_async_with_config(url, Some(config), true)).await;
+        let dial = async { connect_async_with_config(request(url, &host.token)?, Some(config), true).await };
+        let dialled = timeout_at(give_up_at, dial).await;
+        if let Ok(Err(Error::Http(refusal))) = &dialled
+            && refusal.status() == StatusCode::UNAUTHORIZED
+        {
+            return;
+        }
         if let Ok(Ok((mut socket, _))) = dialled {
             let (next, welcomed) = host.talk(&mut socket).await;
             if matches!(next, Next::End) {
@@ -156,12 +166,8 @@ impl Host {
 
     /// `Some` if the host is to end, `None` if the link broke.
     async fn listen(&mut self, socket: &mut Socket, welcomed: &mut bool) -> Option<()> {
-        let hello = FromHost::Hello {
-            version: VERSION,
-            token: self.token.clone(),
-            pid: std::process::id(),
-            serving: self.serving.clone(),
-        };
+        let serving = self.serving.clone();
+        let hello = FromHost::Hello { version: VERSION, pid: std::process::id(), serving };
         say(socket, &hello).await?;
         loop {
             let message = hear(socket).await?;
@@ -177,7 +183,7 @@ impl Host {
                 }
                 ToHost::Assign { session, .. } => {
                     if self.serving.as_ref().is_some_and(|serving| *serving != session) {
-                        let error = Error::new("HostBusy", "this host serves another session");
+                        let error = rest::Error::new("HostBusy", "this host serves another session");
                         say(socket, &FromHost::Failed { session, error }).await?;
                         continue;
                     }
@@ -185,7 +191,7 @@ impl Host {
                     match manner {
                         Manner::Slow => {}
                         Manner::Refusing => {
-                            let error = Error::new("SessionStartFailed", "no memory");
+                            let error = rest::Error::new("SessionStartFailed", "no memory");
                             say(socket, &FromHost::Failed { session, error }).await?;
                         }
                         Manner::Prompt | Manner::Stillborn | Manner::Mute => {
@@ -227,7 +233,7 @@ impl Host {
 
     /// Answers an offer that is an SDP in name only.
     fn connect(&mut self, request: u64, connection: ConnectionId, offer: &str) -> FromHost {
-        let refuse = |code: &str| FromHost::Refused { request, error: Error::new(code, "no") };
+        let refuse = |code: &str| FromHost::Refused { request, error: rest::Error::new(code, "no") };
         if self.client.is_some() {
             refuse("ConnectionInUse")
         } else if offer.contains("no codec") {
@@ -239,6 +245,13 @@ impl Host {
             FromHost::Connected { request, answer: format!("v=0\r\nto {offer}") }
         }
     }
+}
+
+/// The request that opens a link.
+fn request(url: &str, token: &str) -> Result<Request, Error> {
+    let mut request = url.into_client_request()?;
+    request.headers_mut().insert(AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}"))?);
+    Ok(request)
 }
 
 async fn say(socket: &mut Socket, message: &FromHost) -> Option<()> {

@@ -16,10 +16,11 @@ use uuid::Builder;
 
 use super::roll::Kind;
 use super::{
-    After, Alarm, Engine, Error, Hello, HostNews, Input, Key, Link, News, SecretHash, Start, StoredHost,
-    Timestamp, Welcomed, oneshot,
+    After, Alarm, Engine, Error, Hello, HostNews, Input, Key, Link, News, Start, StoredHost, Timestamp,
+    Welcomed, oneshot,
 };
 use crate::provision::{HostOrder, Process};
+use crate::secrets::SecretHash;
 use crate::sizes::Sizes;
 
 /// From the start of a host to its Hello; it takes some ten milliseconds.
@@ -50,7 +51,14 @@ pub(super) enum Role {
 }
 
 impl Engine {
-    /// Takes up a host of an earlier control plane.
+    /// Lets a host of an earlier control plane open links.
+    pub(super) fn know(&self, stored: &StoredHost) {
+        for hash in std::iter::once(stored.secret_hash).chain(stored.token_hash) {
+            self.credentials.insert(hash, stored.id);
+        }
+    }
+
+    /// Takes up a host of an earlier control plane, which is known.
     pub(super) fn adopt(&mut self, stored: &StoredHost, size: SessionSize, key: Key) {
         let host = Host {
             size,
@@ -61,9 +69,6 @@ impl Engine {
             process: stored.process,
             watched: stored.process.is_some(),
         };
-        for hash in std::iter::once(stored.secret_hash).chain(stored.token_hash) {
-            self.credentials.insert(hash, stored.id);
-        }
         self.hosts.insert(stored.id, host);
         if let Some(process) = stored.process {
             self.provisioner.adopt(stored.id, process, self.news.clone());
@@ -159,7 +164,7 @@ impl Engine {
     fn forget_host(&mut self, id: HostId) -> Option<Host> {
         let host = self.hosts.remove(id)?;
         for hash in [host.token_hash, host.secret_hash].into_iter().flatten() {
-            self.credentials.remove(&hash);
+            self.credentials.remove(hash);
         }
         Some(host)
     }
@@ -177,7 +182,7 @@ impl Engine {
         link: Link,
         reply: oneshot::Sender<Option<Welcomed>>,
     ) {
-        let known = self.credentials.get(&hello.credential).copied();
+        let known = self.credentials.host(hello.credential);
         let Some((id, host)) = known.and_then(|id| Some((id, self.hosts.get_mut(id)?))) else {
             let _link_gone = reply.send(None).is_err();
             return;
@@ -188,7 +193,7 @@ impl Engine {
             let secret = self.random.link_secret();
             let hash = SecretHash::of(&secret);
             if let Some(lost) = host.secret_hash.replace(hash) {
-                self.credentials.remove(&lost);
+                self.credentials.remove(lost);
             }
             self.credentials.insert(hash, id);
             secret
@@ -267,7 +272,7 @@ impl Engine {
         }
         // Whoever speaks on a link has read the Welcome: the token was for one time.
         if let Some(token_hash) = host.token_hash.take() {
-            self.credentials.remove(&token_hash);
+            self.credentials.remove(token_hash);
         }
         let size = host.size;
         let Role::Serving(key) = host.role.clone() else { return };

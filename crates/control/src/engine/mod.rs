@@ -10,6 +10,7 @@
 //! Nothing is answered, shown or done before it is durable. If the store fails, clients are refused, the sessions
 //! go on, and the commit is tried again.
 
+pub(crate) mod credentials;
 mod hosts;
 mod roll;
 pub(crate) mod view;
@@ -26,12 +27,13 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::Span;
 
 use crate::clock::{Clock, creation_time};
+use crate::engine::credentials::Credentials;
 use crate::engine::roll::{Kind, Roll};
 use crate::engine::view::{Key, Shown, View};
 use crate::link::{Hello, HostNews, Link, Welcomed};
 use crate::metrics::{Census, Metrics};
 use crate::provision::{News, NewsSender, Provisioner};
-use crate::secrets::{Random, SecretHash};
+use crate::secrets::Random;
 use crate::sizes::Sizes;
 use crate::store::{SessionStore, StoreError, StoredHost, StoredSession};
 
@@ -247,8 +249,7 @@ pub(crate) struct Engine {
 
     sessions: HashMap<Key, Live>,
     hosts: Roll,
-    /// One-time tokens and secrets of the hosts.
-    credentials: HashMap<SecretHash, HostId>,
+    credentials: Arc<Credentials>,
     starts: BTreeMap<SessionSize, Starts>,
     alarms: BTreeSet<(Timestamp, Alarm)>,
     last_seq: i64,
@@ -295,7 +296,7 @@ impl Engine {
             news: NewsSender(news),
             sessions: HashMap::new(),
             hosts: Roll::default(),
-            credentials: HashMap::new(),
+            credentials: Arc::default(),
             starts: Sizes::ALL.map(|size| (size, Starts::default())).into(),
             limits,
             alarms: BTreeSet::from([(now, Alarm::Purge)]),
@@ -316,9 +317,18 @@ impl Engine {
             let key = (stored.account, stored.id.clone());
             let live = Live::restore(now, stored).ok_or(StoreError::Impossible("session"))?;
             shown.push((key.clone(), Some(live.show(&key, None))));
+            // Hosts that dial before `run` begins must find themselves known.
+            if let Some(host) = &stored.host {
+                engine.know(host);
+            }
         }
         engine.view.replace(shown);
         Ok((engine, inlet))
+    }
+
+    /// What opens links, for whoever lets them in.
+    pub(crate) fn credentials(&self) -> Arc<Credentials> {
+        Arc::clone(&self.credentials)
     }
 
     /// Takes up what an earlier control plane left. Its hosts have their time to come back from now on.

@@ -26,7 +26,7 @@ use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::http::header::{
-    ALLOW, AUTHORIZATION, CONTENT_TYPE, HOST, LOCATION, ORIGIN, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, AUTHORIZATION, CONTENT_TYPE, HOST, LOCATION, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
@@ -34,16 +34,18 @@ use base64::Engine as _;
 use protocol::AccountId;
 use protocol::link::{MAX_STILL_BYTES, Trace};
 use protocol::rest::API_VERSIONS;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tracing::{Instrument as _, Span};
 
 use crate::audit::{Actor, Audit};
 use crate::clock::Clock;
 use crate::engine::Event;
+use crate::engine::credentials::Credentials;
 use crate::engine::view::View;
 use crate::link::Pace;
 use crate::metrics::Metrics;
 use crate::oidc::Issuers;
+use crate::secrets::SecretHash;
 use crate::sizes::Sizes;
 use crate::store::Store;
 use crate::tls::Current;
@@ -62,9 +64,6 @@ const JSON_BYTES_MAX: usize = 64 * 1024;
 /// How long a client may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// WebSockets that have not said Hello yet, each of which may hold as much memory as a still picture.
-const STRANGERS_MAX: usize = 32;
-
 /// What is read of a link in one go; longer messages take more for as long as they last.
 const LINK_BUFFER_BYTES: usize = 4_096;
 
@@ -77,7 +76,8 @@ pub(crate) struct App {
     pub(crate) clock: Arc<dyn Clock>,
     /// What sessions say about where they are.
     pub(crate) place: Place,
-    pub(crate) strangers: Semaphore,
+    /// Of hosts, for their links.
+    pub(crate) credentials: Arc<Credentials>,
     pub(crate) rates: Rates,
     pub(crate) origins: Origins,
     pub(crate) metrics: Arc<Metrics>,
@@ -86,13 +86,6 @@ pub(crate) struct App {
     pub(crate) certificate: Arc<Current>,
     /// What opens the management API; without it, there is none.
     pub(crate) management: Option<ManagementToken>,
-}
-
-impl App {
-    /// Places for WebSockets that have not said Hello yet.
-    pub(crate) fn strangers() -> Semaphore {
-        Semaphore::new(STRANGERS_MAX)
-    }
 }
 
 /// What clients are told of hosts.
@@ -345,12 +338,16 @@ fn is_too_long(error: &axum::Error) -> bool {
     false
 }
 
-/// The host's own way in.
+/// The host's own way in. Who is no host holds nothing here: it is refused before the upgrade, and so are browsers,
+/// which cannot send the header.
 async fn link(app: Arc<App>, parts: &mut Parts) -> Answer {
-    // Browsers always say where a WebSocket comes from; hosts never do.
-    if parts.headers.contains_key(ORIGIN) {
-        return ApiError::new(StatusCode::FORBIDDEN, "Forbidden", "This address is for hosts.").into();
-    }
+    let token = bearer(&parts.headers).filter(|token| app.credentials.host(SecretHash::of(token)).is_some());
+    let Some(token) = token.map(str::to_owned) else {
+        let message = "This address is for hosts that this service started.";
+        return ApiError::new(StatusCode::UNAUTHORIZED, "Unauthorized", message)
+            .with(WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")
+            .into();
+    };
     let upgrade = match WebSocketUpgrade::from_request_parts(parts, &()).await {
         Ok(upgrade) => upgrade,
         Err(_no_websocket) => {
@@ -366,7 +363,7 @@ async fn link(app: Arc<App>, parts: &mut Parts) -> Answer {
         .max_frame_size(MAX_STILL_BYTES + 8)
         .on_upgrade(move |socket| async move {
             let clock = app.clock.as_ref();
-            crate::link::serve(socket, &app.strangers, clock, Pace::REAL, app.engine.clone()).await;
+            crate::link::serve(socket, token, clock, Pace::REAL, app.engine.clone()).await;
         })
 }
 

@@ -12,9 +12,9 @@ use protocol::rest::{Error, SessionSize};
 use session::Timestamp;
 use tokio::sync::{Notify, watch};
 
-use super::World;
 use super::exec::TaskId;
 use super::net::{End, Wire};
+use super::{Dialled, World};
 use crate::engine::view::Key;
 use crate::provision::{HostOrder, News, NewsSender, Process, Provisioner};
 use crate::sizes::Sizes;
@@ -362,15 +362,19 @@ impl Host {
         let mut redial = REDIAL_MIN;
         let mut lost_at = sim.now();
         loop {
-            if let Some(mut end) = self.world.dial(self.id).await {
-                let mut welcome = false;
-                if let Some(reason) = self.talk(&mut end, &mut welcome).await {
-                    return reason;
+            match self.world.dial(self.id, &self.token).await {
+                Dialled::Linked(mut end) => {
+                    let mut welcome = false;
+                    if let Some(reason) = self.talk(&mut end, &mut welcome).await {
+                        return reason;
+                    }
+                    if welcome {
+                        redial = REDIAL_MIN;
+                        lost_at = sim.now();
+                    }
                 }
-                if welcome {
-                    redial = REDIAL_MIN;
-                    lost_at = sim.now();
-                }
+                Dialled::Unknown => return "The session's host exited with code 0.".to_owned(),
+                Dialled::InVain => {}
             }
             let over_at = self.lease_ends_at.unwrap_or(lost_at + WITHOUT_LINK);
             let now = sim.now();
@@ -387,7 +391,7 @@ impl Host {
     async fn talk(&mut self, end: &mut End, welcome: &mut bool) -> Option<String> {
         let sim = self.world.sim.clone();
         let serving = self.serving.as_ref().map(|key| key.1.clone());
-        say(end, &FromHost::Hello { version: VERSION, token: self.token.clone(), pid: 0, serving });
+        say(end, &FromHost::Hello { version: VERSION, pid: 0, serving });
         let mut heard_at = sim.now();
         loop {
             if *welcome {

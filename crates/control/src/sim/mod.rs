@@ -42,14 +42,15 @@ use protocol::HostId;
 use protocol::rest::{SessionSize, SessionStatus};
 use session::Timestamp;
 use time::OffsetDateTime;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{Clock, Sleep};
+use crate::engine::credentials::Credentials;
 use crate::engine::view::{Key, View};
 use crate::engine::{EVENTS_MAX, Engine, Event, Limits};
 use crate::link::{self, Pace};
 use crate::metrics::Metrics;
-use crate::secrets::Random;
+use crate::secrets::{Random, SecretHash};
 use crate::sizes::{Machine as Hardware, Sizes};
 use crate::store::StoredSession;
 use disk::Disk;
@@ -156,7 +157,15 @@ impl Nature {
 struct Plane {
     engine: mpsc::Sender<Event>,
     view: Arc<View>,
-    strangers: Arc<Semaphore>,
+    credentials: Arc<Credentials>,
+}
+
+/// What a host gets that dials.
+enum Dialled {
+    Linked(End),
+    /// It is told that nobody knows it.
+    Unknown,
+    InVain,
 }
 
 /// What came of it all.
@@ -289,8 +298,8 @@ impl World {
             let (events, inlet) = mpsc::channel(EVENTS_MAX);
             {
                 let mut state = world.state();
-                let strangers = Arc::new(Semaphore::new(32));
-                state.plane = Some(Plane { engine: events, view, strangers });
+                let credentials = engine.credentials();
+                state.plane = Some(Plane { engine: events, view, credentials });
                 state.up_since = Some(world.sim.now());
             }
             engine.run(inlet, news).await;
@@ -329,28 +338,32 @@ impl World {
     }
 
     /// A host dials; it takes some time and may fail.
-    async fn dial(self: &Arc<Self>, id: HostId) -> Option<End> {
+    async fn dial(self: &Arc<Self>, id: HostId, token: &str) -> Dialled {
         self.sim.sleep(self.sim.millis(0, 5)).await;
         let mut state = self.state();
         let State { plane, processes, plane_tasks, .. } = &mut *state;
-        let plane = plane.as_ref()?;
-        let body = processes.get_mut(&id)?;
+        let (Some(plane), Some(body)) = (plane, processes.get_mut(&id)) else { return Dialled::InVain };
         if body.cannot_dial_until > self.sim.now() {
-            return None;
+            return Dialled::InVain;
+        }
+        // As at the HTTP listener, before there is a link.
+        if plane.credentials.host(SecretHash::of(token)).is_none() {
+            self.sim.trace(format_args!("{id} is not known"));
+            return Dialled::Unknown;
         }
         let (wire, ours, theirs) = Wire::new(&self.sim, self.nature.weather);
         body.wire = Some(wire);
-        let (engine, strangers) = (plane.engine.clone(), Arc::clone(&plane.strangers));
+        let (engine, token) = (plane.engine.clone(), token.to_owned());
         let clock = VirtualClock(Arc::clone(self));
         let pace = self.nature.pace;
         self.sim.trace(format_args!("{id} links up"));
         let sim = self.sim.clone();
         let task = self.sim.spawn(async move {
-            link::serve(ours, &strangers, &clock, pace, engine).await;
+            link::serve(ours, token, &clock, pace, engine).await;
             sim.trace(format_args!("a link of {id} is over"));
         });
         plane_tasks.push(task);
-        Some(theirs)
+        Dialled::Linked(theirs)
     }
 
     /// Bad luck from outside, at intervals.

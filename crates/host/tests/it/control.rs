@@ -11,8 +11,11 @@ use protocol::rest::SessionSize;
 use protocol::{AccountId, ConnectionId, HostId};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_tungstenite::tungstenite::http::header::AUTHORIZATION;
+use tokio_tungstenite::tungstenite::http::{self, StatusCode};
+use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 use uuid::Uuid;
 
 /// Far beyond anything that is waited for, on a machine that does ten other things.
@@ -35,6 +38,7 @@ pub(crate) struct Control {
     heard: VecDeque<Heard>,
 }
 
+#[expect(clippy::result_large_err, reason = "the refusal of a handshake is a type of tungstenite's")]
 impl Control {
     /// Binds; gives the link's URL and what waits for the host.
     pub(crate) async fn listen() -> (String, TcpListener) {
@@ -44,16 +48,16 @@ impl Control {
 
     /// Takes the host's first link.
     pub(crate) async fn accept(listener: TcpListener) -> Self {
-        let (stream, hello) = Self::greet(&listener).await;
-        let FromHost::Hello { token, serving, .. } = hello else { panic!("{hello:?}") };
-        assert_eq!((token.as_str(), serving), (TOKEN, None));
+        let (stream, hello) = Self::greet(&listener, TOKEN).await;
+        let FromHost::Hello { serving, .. } = hello else { panic!("{hello:?}") };
+        assert_eq!(serving, None);
         Self { listener, stream, n_requests: 0, heard: VecDeque::new() }
     }
 
     /// Cuts the link, and takes the next one; gives its Hello.
     pub(crate) async fn cut(&mut self) -> FromHost {
         self.stream.close(None).await.unwrap();
-        let (stream, hello) = Self::greet(&self.listener).await;
+        let (stream, hello) = Self::greet(&self.listener, SECRET).await;
         self.stream = stream;
         hello
     }
@@ -63,9 +67,24 @@ impl Control {
         self.stream.close(None).await.unwrap();
     }
 
-    async fn greet(listener: &TcpListener) -> (WebSocketStream<TcpStream>, FromHost) {
+    /// Cuts the link, and refuses the next one as a control plane does that does not know the host.
+    pub(crate) async fn disown(mut self) {
+        self.stream.close(None).await.unwrap();
+        let (tcp, _) = timeout(LONG, self.listener.accept()).await.expect("no host dialled").unwrap();
+        let refused = accept_hdr_async(tcp, |_: &Request, _: Response| {
+            Err(http::Response::builder().status(StatusCode::UNAUTHORIZED).body(None).unwrap())
+        });
+        refused.await.unwrap_err();
+    }
+
+    /// Takes a link that is opened with `credential`.
+    async fn greet(listener: &TcpListener, credential: &str) -> (WebSocketStream<TcpStream>, FromHost) {
         let (tcp, _) = timeout(LONG, listener.accept()).await.expect("no host dialled").unwrap();
-        let mut stream = tokio_tungstenite::accept_async(tcp).await.unwrap();
+        let accept = accept_hdr_async(tcp, |request: &Request, response: Response| {
+            assert_eq!(request.headers()[AUTHORIZATION], format!("Bearer {credential}"));
+            Ok(response)
+        });
+        let mut stream = accept.await.unwrap();
         let hello = stream.next().await.unwrap().unwrap().into_text().unwrap();
         let welcome = ToHost::Welcome { host: HostId::new(Uuid::new_v4()), secret: SECRET.into() };
         stream.send(Message::text(serde_json::to_string(&welcome).unwrap())).await.unwrap();
