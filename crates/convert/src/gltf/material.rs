@@ -16,8 +16,18 @@ pub(super) struct Materials<'a> {
     materials: Vec<Material>,
     textures: Vec<Texture>,
     images: Vec<Source>,
-    /// A material differs by what texture coordinates its primitive has.
-    by_use: BTreeMap<(Option<u32>, [bool; 2]), u32>,
+    by_use: BTreeMap<(Option<u32>, Use), u32>,
+}
+
+/// What a material differs by from primitive to primitive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Use {
+    /// The texture coordinates that there are.
+    pub(super) has_uv: [bool; 2],
+    /// Points or lines: without a normal map.
+    pub(super) on_strokes: bool,
+    /// Points and lines without normals are not lit (glTF 2.0, section 3.7.2.1).
+    pub(super) unlit: bool,
 }
 
 /// What [`Materials`] collected. `Texture::image` counts in `images`.
@@ -42,29 +52,36 @@ impl<'a> Materials<'a> {
         Looks { materials: self.materials, textures: self.textures, images: self.images }
     }
 
-    /// Index of the model's material for a primitive at `at` that refers to `material` and has these texture coordinates;
-    /// and which of them a normal map uses.
+    /// Index of the model's material for a primitive at `at` that refers to `material` and uses it like this; and which
+    /// texture coordinates a normal map uses.
     pub(super) fn used(
         &mut self,
         material: Option<u32>,
-        has_uv: [bool; 2],
+        like: Use,
         at: &str,
         warnings: &mut Warnings,
     ) -> Result<(u32, Option<u8>), Fault> {
-        let index = match self.by_use.get(&(material, has_uv)) {
+        let index = match self.by_use.get(&(material, like)) {
             Some(index) => *index,
             None => {
-                let made = match material {
+                let mut made = match material {
                     None => Material::default(),
                     Some(m) => {
                         let at = || format!("{at}.material");
                         within(m, self.json.materials.len(), "material", at)?;
-                        self.convert(m, has_uv, warnings)?
+                        self.convert(m, like.has_uv, warnings)?
                     }
                 };
+                if like.on_strokes {
+                    made.normal_texture = None;
+                }
+                if like.unlit {
+                    made.unlit = true;
+                    made.coating = None;
+                }
                 let index = u32::try_from(self.materials.len()).unwrap_or(u32::MAX);
                 self.materials.push(made);
-                self.by_use.insert((material, has_uv), index);
+                self.by_use.insert((material, like), index);
                 index
             }
         };

@@ -12,8 +12,9 @@ use super::{
     accessor::{Data, unorm8},
     draco::Decoded,
     json,
-    material::Materials,
+    material::{Materials, Use},
     nodes::Tree,
+    strokes::{self, POINTS_MAX, Strokes},
 };
 use crate::{Fault, Limits, normals, tangents, warnings::Warnings};
 
@@ -31,19 +32,24 @@ pub(super) fn read_all(
     warnings: &mut Warnings,
     progress: &mut dyn FnMut(f32),
 ) -> Result<Vec<Mesh>, Fault> {
-    let mut reader = Reader { data, limits, n_vertices: 0, n_triangles: 0, memory: 0 };
+    let mut reader = Reader { data, limits, n_vertices: 0, n_triangles: 0, memory: 0, strokes: Vec::new() };
     let mut meshes = Vec::with_capacity(tree.meshes.len());
     for (n, (index, n_uses)) in tree.meshes.iter().zip(&tree.n_uses).enumerate() {
         let mesh = &json.meshes[*index as usize];
         let mut primitives = Vec::with_capacity(mesh.primitives.len());
         for (p, primitive) in mesh.primitives.iter().enumerate() {
             let at = format!("meshes[{index}].primitives[{p}]");
-            primitives.extend(reader.primitive(primitive, &at, *n_uses, materials, warnings)?);
+            if primitive.mode.is_some_and(|mode| mode < 4) {
+                reader.strokes(primitive, n, &at, *n_uses, materials, warnings)?;
+            } else {
+                primitives.extend(reader.primitive(primitive, &at, *n_uses, materials, warnings)?);
+            }
         }
         meshes.push(Mesh { name: mesh.name.clone(), primitives });
         #[expect(clippy::cast_precision_loss, reason = "a share for display")]
         progress((n + 1) as f32 / tree.meshes.len() as f32);
     }
+    strokes::solidify(&mut meshes, reader.strokes, tree);
     Ok(meshes)
 }
 
@@ -93,6 +99,8 @@ struct Reader<'a> {
     n_triangles: u64,
     /// Bytes of triangles and vertices kept so far.
     memory: u64,
+    /// Points and lines that wait for the size of the model.
+    strokes: Vec<Strokes>,
 }
 
 impl Reader<'_> {
@@ -106,17 +114,9 @@ impl Reader<'_> {
         warnings: &mut Warnings,
     ) -> Result<Option<Primitive>, Fault> {
         let mode = primitive.mode.unwrap_or(4);
-        match mode {
-            4..=6 => (),
-            0 => warnings.say(format!("{at}: points are not shown.")),
-            1..=3 => warnings.say(format!("{at}: lines are not shown.")),
-            _ => {
-                let problem = format!("{mode}, but modes are from 0 to 6");
-                return Err(Fault::damaged(format!("{at}.mode"), problem));
-            }
-        }
-        if mode < 4 {
-            return Ok(None);
+        if mode > 6 {
+            let problem = format!("{mode}, but modes are from 0 to 6");
+            return Err(Fault::damaged(format!("{at}.mode"), problem));
         }
         if !primitive.targets.is_empty() {
             warnings.say("Morph targets are not applied.");
@@ -128,22 +128,12 @@ impl Reader<'_> {
         let accessor = self.data.accessor(position, || format!("{at}.attributes.POSITION"))?;
         let draco = self.draco(primitive, at)?;
         let n_vertices = draco.as_ref().map_or(accessor.count, Decoded::n_vertices);
-        self.n_vertices = self.n_vertices.saturating_add(n_vertices);
-        if self.n_vertices > self.limits.vertices {
-            let problem = format!("more than {} vertices", self.limits.vertices);
-            return Err(Fault::too_large(format!("accessors[{position}].count"), problem));
-        }
-
+        self.count_vertices(n_vertices, position)?;
         let mut indices = match &draco {
             Some(draco) => draco.indices(),
             None => self.triangles(primitive, mode, n_vertices, at, warnings)?,
         };
-        let n_triangles = (indices.len() as u64 / 3).saturating_mul(n_uses);
-        self.n_triangles = self.n_triangles.saturating_add(n_triangles);
-        if self.n_triangles > self.limits.triangles {
-            let problem = format!("more than {} drawn triangles", self.limits.triangles);
-            return Err(Fault::too_large(at, problem));
-        }
+        self.count_triangles(indices.len() as u64 / 3, n_uses, at)?;
         let (mut vertices, has_tangents) =
             self.attributes(primitive, draco.as_ref(), n_vertices, at, warnings)?;
         drop_unfit_triangles(&mut vertices, &mut indices, at, warnings);
@@ -153,7 +143,8 @@ impl Reader<'_> {
         drop_unused_vertices(&mut vertices, &mut indices);
 
         let has_uv = [!vertices.uv0.is_empty(), !vertices.uv1.is_empty()];
-        let (material, normal_uv) = materials.used(primitive.material, has_uv, at, warnings)?;
+        let like = Use { has_uv, on_strokes: false, unlit: false };
+        let (material, normal_uv) = materials.used(primitive.material, like, at, warnings)?;
         if vertices.normals.is_empty() {
             vertices.tangents.clear();
             if indices.len() / 3 <= FLAT_TRIANGLES_MAX {
@@ -171,8 +162,110 @@ impl Reader<'_> {
             Some(_) => tangents::mend(&mut vertices),
             None => vertices.tangents = Vec::new(),
         }
-        self.account(&vertices, &indices, at)?;
+        let n_bytes = bytes_per_vertex(&vertices) * vertices.positions.len() as u64;
+        self.account(n_bytes + size_of_val(&indices[..]) as u64, at)?;
         Ok(Some(Primitive { vertices, indices, material }))
+    }
+
+    /// Points and lines, put aside until the model's size is known.
+    fn strokes(
+        &mut self,
+        primitive: &json::Primitive,
+        mesh: usize,
+        at: &str,
+        n_uses: u64,
+        materials: &mut Materials<'_>,
+        warnings: &mut Warnings,
+    ) -> Result<(), Fault> {
+        let mode = primitive.mode.unwrap_or(0);
+        let Some(&position) = primitive.attributes.get("POSITION") else {
+            warnings.say(format!("{at}: has no POSITION and is not shown."));
+            return Ok(());
+        };
+        let count = self.data.accessor(position, || format!("{at}.attributes.POSITION"))?.count;
+        self.count_vertices(count, position)?;
+        let given = self.indices(primitive, count, at)?;
+        let (mut vertices, _) = self.attributes(primitive, None, count, at, warnings)?;
+        let pairs = |window: &[u32]| [window[0], window[1]];
+        let mut indices: Vec<u32> = match mode {
+            0 | 1 => given,
+            2 | 3 => {
+                let mut strip: Vec<u32> = given.windows(2).flat_map(pairs).collect();
+                if let (2, [first, _, .., last]) = (mode, &given[..]) {
+                    strip.extend([*last, *first]);
+                }
+                strip
+            }
+            _ => Vec::new(),
+        };
+        let fit = |i: u32| is_fit(vertices.positions[i as usize]);
+        if mode == 0 {
+            indices.retain(|i| fit(*i));
+            let step = indices.len().div_ceil(POINTS_MAX).max(1);
+            if step > 1 {
+                warnings.say(format!("{at}: of {} points one in {step} is shown.", indices.len()));
+                indices = indices.into_iter().step_by(step).collect();
+            }
+        } else {
+            let lines = indices.chunks_exact(2).filter(|line| line.iter().all(|i| fit(*i)));
+            indices = lines.flatten().copied().collect();
+        }
+        if indices.is_empty() {
+            warnings.say(format!("{at}: has no points or lines that can be shown."));
+            return Ok(());
+        }
+        // What is not used must not count for the size.
+        drop_unused_vertices(&mut vertices, &mut indices);
+        vertices.tangents.clear();
+        for normal in &mut vertices.normals {
+            *normal = normal.normalize_or_zero();
+        }
+        if vertices.normals.contains(&Vec3::ZERO) {
+            vertices.normals.clear();
+        }
+        let has_uv = [!vertices.uv0.is_empty(), !vertices.uv1.is_empty()];
+        let like = Use { has_uv, on_strokes: true, unlit: vertices.normals.is_empty() };
+        let (material, _) = materials.used(primitive.material, like, at, warnings)?;
+        let strokes = Strokes { mesh, vertices, indices, are_points: mode == 0, material };
+        let n_triangles = strokes.n_triangles();
+        self.count_triangles(n_triangles, n_uses, at)?;
+        // As many vertices as triangles, about, with a normal each whatever the file has.
+        self.account(n_triangles * (bytes_per_vertex(&strokes.vertices) + 12 + 12), at)?;
+        self.strokes.push(strokes);
+        Ok(())
+    }
+
+    fn count_vertices(&mut self, n: u64, position: u32) -> Result<(), Fault> {
+        self.n_vertices = self.n_vertices.saturating_add(n);
+        if self.n_vertices > self.limits.vertices {
+            let problem = format!("more than {} vertices", self.limits.vertices);
+            return Err(Fault::too_large(format!("accessors[{position}].count"), problem));
+        }
+        Ok(())
+    }
+
+    fn count_triangles(&mut self, n: u64, n_uses: u64, at: &str) -> Result<(), Fault> {
+        self.n_triangles = self.n_triangles.saturating_add(n.saturating_mul(n_uses));
+        if self.n_triangles > self.limits.triangles {
+            let problem = format!("more than {} drawn triangles", self.limits.triangles);
+            return Err(Fault::too_large(at, problem));
+        }
+        Ok(())
+    }
+
+    /// Indices as in the file, each below `n_vertices`; all in order if there are none.
+    fn indices(&self, primitive: &json::Primitive, n_vertices: u64, at: &str) -> Result<Vec<u32>, Fault> {
+        let Some(accessor) = primitive.indices else {
+            return Ok((0..u32::try_from(n_vertices).unwrap_or(u32::MAX)).collect());
+        };
+        let indices = self.data.indices(accessor, || format!("{at}.indices"))?;
+        // The largest one decides; a loop without an exit is a fraction of the time of one with.
+        let max = indices.iter().copied().max().unwrap_or(0);
+        if !indices.is_empty() && u64::from(max) >= n_vertices {
+            let problem = format!("has index {max}, but there are only {n_vertices} vertices ({at})");
+            return Err(Fault::damaged(format!("accessors[{accessor}]"), problem));
+        }
+        Ok(indices)
     }
 
     /// The primitive's Draco stream, unless the same lies beside it uncompressed, which is exact and quick.
@@ -201,19 +294,7 @@ impl Reader<'_> {
         at: &str,
         warnings: &mut Warnings,
     ) -> Result<Vec<u32>, Fault> {
-        let mut indices = match primitive.indices {
-            Some(accessor) => {
-                let indices = self.data.indices(accessor, || format!("{at}.indices"))?;
-                // The largest one decides; a loop without an exit is a fraction of the time of one with.
-                let max = indices.iter().copied().max().unwrap_or(0);
-                if !indices.is_empty() && u64::from(max) >= n_vertices {
-                    let problem = format!("has index {max}, but there are only {n_vertices} vertices ({at})");
-                    return Err(Fault::damaged(format!("accessors[{accessor}]"), problem));
-                }
-                indices
-            }
-            None => (0..u32::try_from(n_vertices).unwrap_or(u32::MAX)).collect(),
-        };
+        let mut indices = self.indices(primitive, n_vertices, at)?;
         let whole = match mode {
             4 => indices.len() / 3 * 3,
             _ if indices.len() < 3 => 0,
@@ -286,15 +367,8 @@ impl Reader<'_> {
     }
 
     /// Holds the kept geometry within memory that fits the size of the file.
-    fn account(&mut self, vertices: &Vertices, indices: &[u32], at: &str) -> Result<(), Fault> {
-        let n_bytes = size_of_val(&vertices.positions[..])
-            + size_of_val(&vertices.normals[..])
-            + size_of_val(&vertices.tangents[..])
-            + size_of_val(&vertices.uv0[..])
-            + size_of_val(&vertices.uv1[..])
-            + size_of_val(&vertices.colors[..])
-            + size_of_val(indices);
-        self.memory += n_bytes as u64;
+    fn account(&mut self, n_bytes: u64, at: &str) -> Result<(), Fault> {
+        self.memory = self.memory.saturating_add(n_bytes);
         let limit = self.data.memory_limit().min(self.limits.mesh_bytes);
         if self.memory > limit {
             let problem = format!("the meshes unfold to more than {limit} bytes");
@@ -304,9 +378,24 @@ impl Reader<'_> {
     }
 }
 
+fn bytes_per_vertex(vertices: &Vertices) -> u64 {
+    let present = |there: bool, size: usize| if there { size as u64 } else { 0 };
+    present(true, size_of::<Vec3>())
+        + present(!vertices.normals.is_empty(), size_of::<Vec3>())
+        + present(!vertices.tangents.is_empty(), size_of::<Vec4>())
+        + present(!vertices.uv0.is_empty(), size_of::<Vec2>())
+        + present(!vertices.uv1.is_empty(), size_of::<Vec2>())
+        + present(!vertices.colors.is_empty(), 4)
+}
+
+/// Whether one can compute with a position.
+fn is_fit(p: Vec3) -> bool {
+    p.abs().max_element() <= COORDINATE_MAX && p.is_finite()
+}
+
 /// Drops triangles with positions that are infinite, NaN or too large to compute with.
 fn drop_unfit_triangles(vertices: &mut Vertices, indices: &mut Vec<u32>, at: &str, warnings: &mut Warnings) {
-    let fit = |p: &Vec3| p.abs().max_element() <= COORDINATE_MAX && p.is_finite();
+    let fit = |p: &Vec3| is_fit(*p);
     if vertices.positions.iter().all(fit) {
         return;
     }

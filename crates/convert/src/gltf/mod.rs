@@ -11,6 +11,7 @@ mod light;
 mod material;
 mod mesh;
 mod nodes;
+mod strokes;
 
 use std::path::Path;
 

@@ -59,20 +59,124 @@ fn modes_work_without_indices() {
     assert!(warnings[0].contains("the last 1 indices make no triangle"), "{warnings:?}");
 }
 
+/// The signed volume of a closed surface, positive if its triangles face outward.
+fn volume(primitive: &scene::Primitive) -> f32 {
+    let corner = |i: u32| primitive.vertices.positions[i as usize];
+    primitive.indices.chunks_exact(3).map(|t| corner(t[0]).dot(corner(t[1]).cross(corner(t[2]))) / 6.0).sum()
+}
+
 #[test]
-fn points_and_lines_are_named_beside_what_is_shown() {
-    for (mode, word) in [(0, "points"), (1, "lines"), (2, "lines"), (3, "lines")] {
+fn points_become_small_solids_of_their_colors() {
+    let mut json = square(0);
+    let colors = [[255, 0, 0, 255], [0, 255, 0, 255], [0, 0, 255, 255], [9, 9, 9, 255_u8]];
+    let mut more = le(&[0.0_f32, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0], f32::to_le_bytes);
+    more.extend(colors.as_flattened());
+    json["buffers"] = triangle(&more)["buffers"].clone();
+    json["bufferViews"] = triangle(&more)["bufferViews"].clone();
+    add_accessor(
+        &mut json,
+        json!({
+            "bufferView": 1, "byteOffset": 48, "componentType": 5121, "type": "VEC4", "count": 4, "normalized": true,
+        }),
+    );
+    json["meshes"][0]["primitives"][0]["attributes"]["COLOR_0"] = json!(1);
+    // Twice as large in the world: the size is a share of the model's, whatever its units.
+    json["nodes"][0]["scale"] = json!([100.0, 100.0, 100.0]);
+    let shown = model(&json);
+    assert_eq!(shown.triangles(), 4 * 8);
+    let primitive = &shown.meshes[0].primitives[0];
+    assert!(shown.materials[primitive.material as usize].unlit, "without normals points are not lit");
+    let radius = 0.0012 * 2.0_f32.sqrt();
+    let corners = [Vec3::ZERO, Vec3::X, Vec3::Y, Vec3::new(1.0, 1.0, 0.0)];
+    for (i, p) in primitive.vertices.positions.iter().enumerate() {
+        assert!(((*p - corners[i / 6]).length() - radius).abs() < 1e-5, "{p}");
+        assert_eq!(primitive.vertices.colors[i], colors[i / 6]);
+    }
+    assert!((volume(primitive) / (4.0 * 4.0 / 3.0 * radius.powi(3)) - 1.0).abs() < 1e-2);
+}
+
+#[test]
+fn lines_become_rods_along_all_their_segments() {
+    let (o, x, y, xy) = (Vec3::ZERO, Vec3::X, Vec3::Y, Vec3::new(1.0, 1.0, 0.0));
+    for (mode, segments) in [
+        (1, vec![(o, x), (y, xy)]),
+        (2, vec![(o, x), (x, y), (y, xy), (xy, o)]),
+        (3, vec![(o, x), (x, y), (y, xy)]),
+    ] {
+        let shown = model(&square(mode));
+        assert_eq!(shown.triangles(), segments.len() as u64 * 6, "{mode}");
+        let primitive = &shown.meshes[0].primitives[0];
+        let radius = 0.0006 * 2.0_f32.sqrt();
+        for (rod, (from, to)) in primitive.vertices.positions.chunks_exact(6).zip(segments) {
+            for (corner, end) in rod.iter().zip([from, from, from, to, to, to]) {
+                assert!(((*corner - end).length() - radius).abs() < 1e-5, "{corner} {end}");
+                assert!((*corner - end).dot(to - from).abs() < 1e-6);
+            }
+        }
+        for t in primitive.indices.chunks_exact(3) {
+            let [a, b, c] = [t[0], t[1], t[2]].map(|i| primitive.vertices.positions[i as usize]);
+            let normal: Vec3 = t.iter().map(|i| primitive.vertices.normals[*i as usize]).sum();
+            assert!((b - a).cross(c - a).dot(normal) > 0.0, "a side faces inward");
+        }
+    }
+}
+
+#[test]
+fn points_and_lines_keep_their_normals_share_meshes_and_are_bounded() {
+    let mut json = square(0);
+    json["meshes"][0]["primitives"] = json!([
+        { "attributes": { "POSITION": 0 }, "mode": 5 },
+        { "attributes": { "POSITION": 0, "NORMAL": 0 }, "mode": 0 },
+        { "attributes": { "POSITION": 0, "NORMAL": 1 }, "mode": 0 },
+    ]);
+    json["accessors"] = json!([
+        { "bufferView": 1, "componentType": 5126, "type": "VEC3", "count": 4 },
+        { "bufferView": 1, "componentType": 5126, "type": "VEC3", "count": 4, "sparse": {
+            "count": 1,
+            "indices": { "bufferView": 0, "componentType": 5121 },
+            "values": { "bufferView": 0, "byteOffset": 12 },
+        } },
+    ]);
+    let shown = model(&json);
+    let [square, no_normals, normals] = &shown.meshes[0].primitives[..] else { panic!("{:?}", shown.meshes) };
+    assert_eq!((square.indices.len(), no_normals.indices.len(), normals.indices.len()), (6, 96, 96));
+    // The first corner's normal is (0, 0, 0), so all are left out; then it is (1, 0, 0).
+    let unlit = |p: &scene::Primitive| shown.materials[p.material as usize].unlit;
+    assert!(unlit(no_normals) && !unlit(normals) && !unlit(square));
+    assert_eq!(normals.vertices.normals[..12], [[Vec3::X; 6], [Vec3::X; 6]].concat());
+
+    let text = json.to_string();
+    let limits = Limits { triangles: 65, ..Limits::default() };
+    let error = convert::read_glb(text.as_bytes(), &limits).unwrap_err();
+    assert!(error.to_string().contains("more than 65 drawn triangles"), "{error}");
+}
+
+#[test]
+fn points_and_lines_without_place_are_left_out() {
+    for (mode, n_shown) in [(0, 3), (1, 1), (2, 2), (3, 2), (7, 0)] {
         let mut json = square(mode);
+        let mut corners =
+            le(&[0.0_f32, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0], f32::to_le_bytes);
+        corners[44..48].copy_from_slice(&f32::NAN.to_le_bytes());
+        json["buffers"] = triangle(&corners)["buffers"].clone();
+        match read(&json) {
+            Ok(loaded) => {
+                assert_eq!(loaded.model.triangles(), n_shown * if mode == 0 { 8 } else { 6 }, "{mode}")
+            }
+            Err(error) => {
+                assert!(mode == 7 && error.to_string().contains("modes are from 0 to 6"), "{error}")
+            }
+        }
+    }
+    // A line from a place to itself, and half a line.
+    let mut json = triangle(&[0; 12]);
+    json["accessors"][0]["count"] = json!(1);
+    for mode in [1, 2, 3] {
+        json["meshes"][0]["primitives"][0]["mode"] = json!(mode);
         let Loaded { model, warnings } = read(&json).unwrap();
         assert_eq!(model.triangles(), 0);
-        assert!(warnings.iter().any(|w| w.contains("nothing to show")), "{warnings:?}");
-        let lone = json["meshes"][0]["primitives"][0].clone();
-        json["meshes"][0]["primitives"] = json!([lone, { "attributes": { "POSITION": 0 }, "mode": 5 }]);
-        let Loaded { model, warnings } = read(&json).unwrap();
-        assert_eq!(model.triangles(), 2);
-        assert_eq!(warnings, [format!("meshes[0].primitives[0]: {word} are not shown.")]);
+        assert!(warnings[0].contains("no points or lines"), "{warnings:?}");
     }
-    assert!(read(&square(7)).unwrap_err().to_string().contains("modes are from 0 to 6"));
 }
 
 #[test]
