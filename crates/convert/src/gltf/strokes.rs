@@ -11,8 +11,8 @@ use scene::{
 use super::nodes::Tree;
 
 /// Half the width of a line, and of a point, over the diagonal of the model's box.
-const LINE: f32 = 0.0006;
-const POINT: f32 = 0.0012;
+const LINE: f32 = 0.0012;
+const POINT: f32 = 0.0025;
 
 /// More points than these are thinned: 8 triangles each, 16 million together.
 pub(super) const POINTS_MAX: usize = 2 << 20;

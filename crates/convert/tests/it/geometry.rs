@@ -86,7 +86,7 @@ fn points_become_small_solids_of_their_colors() {
     assert_eq!(shown.triangles(), 4 * 8);
     let primitive = &shown.meshes[0].primitives[0];
     assert!(shown.materials[primitive.material as usize].unlit, "without normals points are not lit");
-    let radius = 0.0012 * 2.0_f32.sqrt();
+    let radius = 0.0025 * 2.0_f32.sqrt();
     let corners = [Vec3::ZERO, Vec3::X, Vec3::Y, Vec3::new(1.0, 1.0, 0.0)];
     for (i, p) in primitive.vertices.positions.iter().enumerate() {
         assert!(((*p - corners[i / 6]).length() - radius).abs() < 1e-5, "{p}");
@@ -106,7 +106,7 @@ fn lines_become_rods_along_all_their_segments() {
         let shown = model(&square(mode));
         assert_eq!(shown.triangles(), segments.len() as u64 * 6, "{mode}");
         let primitive = &shown.meshes[0].primitives[0];
-        let radius = 0.0006 * 2.0_f32.sqrt();
+        let radius = 0.0012 * 2.0_f32.sqrt();
         for (rod, (from, to)) in primitive.vertices.positions.chunks_exact(6).zip(segments) {
             for (corner, end) in rod.iter().zip([from, from, from, to, to, to]) {
                 assert!(((*corner - end).length() - radius).abs() < 1e-5, "{corner} {end}");
