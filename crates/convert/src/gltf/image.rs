@@ -150,12 +150,19 @@ fn reader<'a>(bytes: &'a [u8], limits: &Limits) -> Result<ImageReader<Cursor<&'a
     Ok(reader)
 }
 
+/// RGBA, and a byte for the blocks when decompressed.
+const KTX2_BYTES_PER_PIXEL: u64 = 5;
+
+/// The largest level that fits the limits.
+fn ktx2_texture<'a>(bytes: &'a [u8], limits: &Limits) -> Result<ktx2::Texture<'a>, String> {
+    ktx2::Texture::parse(bytes, limits.image_pixels.min(limits.image_bytes / KTX2_BYTES_PER_PIXEL))
+}
+
 /// Width, height, and bytes that decoding takes for each pixel at its height, the decoded image included.
 fn measure(bytes: &[u8], limits: &Limits) -> Result<(u32, u32, u64), String> {
     if ktx2::is_ktx2(bytes) {
-        let texture = ktx2::Texture::parse(bytes)?;
-        // A byte for the blocks when decompressed.
-        return Ok((texture.width, texture.height, 5));
+        let texture = ktx2_texture(bytes, limits)?;
+        return Ok((texture.width, texture.height, KTX2_BYTES_PER_PIXEL));
     }
     let decoder = reader(bytes, limits)?.into_decoder().map_err(|e| e.to_string())?;
     let (width, height) = decoder.dimensions();
@@ -203,7 +210,7 @@ fn admit(bytes: &[u8], limits: &Limits, pixels_left: &mut u64) -> Result<(), Str
 
 fn decode(bytes: &[u8], limits: &Limits) -> Result<Image, String> {
     if ktx2::is_ktx2(bytes) {
-        return ktx2::Texture::parse(bytes)?.decode();
+        return ktx2_texture(bytes, limits)?.decode();
     }
     let decoder = reader(bytes, limits)?.into_decoder().map_err(|e| e.to_string())?;
     let (width, height) = decoder.dimensions();

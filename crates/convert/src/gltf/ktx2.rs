@@ -1,8 +1,8 @@
 //! KHR_texture_basisu: KTX2 files with Basis Universal textures, ETC1S and UASTC.
 //!
-//! The largest level is decoded; smaller ones are made anew, as for other images. `basisu` decodes. It trusts what a
-//! container says, so it gets one of ours, with the largest level and nothing else. (Khronos, "KTX File Format
-//! Specification 2.0", sections 3 and 5; BasisLZ global data.)
+//! The largest level that the limits admit is decoded; smaller ones are made anew, as for other images. `basisu`
+//! decodes. It trusts what a container says, so it gets one of ours, with that level and nothing else. (Khronos, "KTX
+//! File Format Specification 2.0", sections 3 and 5; BasisLZ global data.)
 
 use basisu::{DecodeFlags, TargetFormat, Transcoder};
 use scene::Image;
@@ -24,16 +24,16 @@ const UNCOMPRESSED: u32 = 0;
 const BASIS_LZ: u32 = 1;
 const ZSTANDARD: u32 = 2;
 
-/// A picture in a KTX2 file that can be decoded, as far as one sees from outside.
+/// One level of a KTX2 file that can be decoded, as far as one sees from outside.
 pub(super) struct Texture<'a> {
     pub(super) width: u32,
     pub(super) height: u32,
     scheme: u32,
     /// Data format descriptor.
     descriptor: &'a [u8],
-    /// BasisLZ: header, what is said about the largest level, code books and tables; else empty.
+    /// BasisLZ: header, what is said about the level, code books and tables; else empty.
     global: [&'a [u8]; 3],
-    /// The largest level, and its size once decompressed.
+    /// The level, and its size once decompressed.
     level: &'a [u8],
     n_bytes: u64,
 }
@@ -43,13 +43,13 @@ pub(super) fn is_ktx2(bytes: &[u8]) -> bool {
 }
 
 impl<'a> Texture<'a> {
-    /// Looks at all but the pixels.
-    pub(super) fn parse(file: &'a [u8]) -> Result<Self, String> {
-        Self::parts(file).unwrap_or_else(|| Err("the KTX2 file is cut".to_owned()))
+    /// Looks at all but the pixels: of the largest level with up to `max_pixels`, or of the largest at all.
+    pub(super) fn parse(file: &'a [u8], max_pixels: u64) -> Result<Self, String> {
+        Self::parts(file, max_pixels).unwrap_or_else(|| Err("the KTX2 file is cut".to_owned()))
     }
 
     /// `None` if something lies beyond the end.
-    fn parts(file: &'a [u8]) -> Option<Result<Self, String>> {
+    fn parts(file: &'a [u8], max_pixels: u64) -> Option<Result<Self, String>> {
         let word = |at: usize| Some(u32::from_le_bytes(file.get(at..at + 4)?.try_into().ok()?));
         let long = |at: usize| Some(u64::from_le_bytes(file.get(at..at + 8)?.try_into().ok()?));
         let part = |offset: u64, length: u64| {
@@ -58,6 +58,13 @@ impl<'a> Texture<'a> {
         };
         let (format, scheme, n_levels) = (word(12)?, word(44)?, word(40)?);
         let (width, height) = (word(20)?, word(24)?);
+        // Not below 1, but 0 stays.
+        let halved = |x: u32, level: u32| (x >> level).max(x.min(1));
+        let size = |level: u32| (halved(width, level), halved(height, level));
+        let fits = |level: &u32| u64::from(size(*level).0) * u64::from(size(*level).1) <= max_pixels;
+        let n = (0..n_levels.min(32)).find(fits).unwrap_or(0);
+        let (width, height) = size(n);
+        let n = n as usize;
         let [depth, n_layers, n_faces] = [word(28)?, word(32)?, word(36)?];
         if format != 0 {
             let problem =
@@ -69,8 +76,9 @@ impl<'a> Texture<'a> {
         }
         let descriptor = part(word(48)?.into(), word(52)?.into())?;
         let global = part(long(64)?, long(72)?)?;
-        let level = part(long(HEADER)?, long(HEADER + 8)?)?;
-        let uncompressed = long(HEADER + 16)?;
+        let entry = HEADER + LEVEL * n;
+        let level = part(long(entry)?, long(entry + 8)?)?;
+        let uncompressed = long(entry + 16)?;
 
         // Block header, then one sample for colour and maybe one for alpha.
         let (44 | 60, Some(model)) = (descriptor.len(), descriptor.get(12)) else {
@@ -82,7 +90,7 @@ impl<'a> Texture<'a> {
                 let images = usize::try_from(n_levels).ok()?.max(1).checked_mul(IMAGE)?;
                 let (header, rest) = global.split_at_checked(GLOBAL_HEADER)?;
                 let (images, tables) = rest.split_at_checked(images)?;
-                ([header, images.get(..IMAGE)?, tables], 0, true)
+                ([header, images.get(IMAGE * n..IMAGE * (n + 1))?, tables], 0, true)
             }
             (UASTC, UNCOMPRESSED) => ([&[][..]; 3], n_bytes, level.len() as u64 == n_bytes),
             (UASTC, ZSTANDARD) => ([&[][..]; 3], n_bytes, uncompressed == n_bytes),
@@ -103,7 +111,7 @@ impl<'a> Texture<'a> {
         Some(Ok(Self { width, height, scheme, descriptor, global, level, n_bytes }))
     }
 
-    /// Decodes the largest level. Takes 5 bytes for each pixel, so look at the size before.
+    /// Decodes it. Takes 5 bytes for each pixel, so look at the size before.
     pub(super) fn decode(&self) -> Result<Image, String> {
         let file = self.file();
         let rgba = Transcoder::new(&file)

@@ -118,16 +118,38 @@ fn what_cannot_be_decoded_is_said_and_the_rest_is_shown() {
 
 #[test]
 fn pixels_are_counted_before_they_are_decoded() {
-    for limits in [
-        Limits { image_pixels: 62 * 45 - 1, ..Limits::default() },
-        Limits { total_pixels: 62 * 45 - 1, ..Limits::default() },
-    ] {
-        for (ktx2, _) in SAMPLES {
-            let Loaded { model, warnings } = read(ktx2, &limits);
-            assert!(model.images.is_empty());
-            assert!(warnings.iter().any(|w| w.contains("pixels")), "{warnings:?}");
-        }
+    let limits = Limits { total_pixels: 31 * 22 - 1, image_pixels: 31 * 22, ..Limits::default() };
+    for (ktx2, _) in SAMPLES {
+        let Loaded { model, warnings } = read(ktx2, &limits);
+        assert!(model.images.is_empty());
+        assert!(warnings.iter().any(|w| w.contains("pixels")), "{warnings:?}");
     }
+}
+
+#[test]
+fn a_smaller_level_is_taken_where_the_largest_is_too_large() {
+    let [(etc1s, _), _, single, (uastc, _)] = SAMPLES;
+    for (ktx2, png) in [
+        (etc1s, &include_bytes!("../data/ktx2/etc1s_alpha_level_1.png")[..]),
+        (uastc, &include_bytes!("../data/ktx2/uastc_opaque_zstd_level_1.png")[..]),
+    ] {
+        for limits in [
+            Limits { image_pixels: 62 * 45 - 1, ..Limits::default() },
+            Limits { image_bytes: 62 * 45 * 5 - 1, ..Limits::default() },
+        ] {
+            let Loaded { model, warnings } = read(ktx2, &limits);
+            assert_eq!(warnings, [""; 0]);
+            let [small] = &model.images[..] else { panic!("{:?}", model.images) };
+            assert_eq!((small.width, small.height), (31, 22));
+            assert!(small.rgba == *image::load_from_memory(png).unwrap().into_rgba8().as_raw());
+        }
+        let tiny = read(ktx2, &Limits { image_pixels: 1, ..Limits::default() }).model;
+        assert_eq!((tiny.images[0].width, tiny.images[0].height), (1, 1));
+    }
+    // Where there is no smaller one, there is none.
+    let Loaded { model, warnings } =
+        read(single.0, &Limits { image_pixels: 62 * 45 - 1, ..Limits::default() });
+    assert!(model.images.is_empty() && warnings.iter().any(|w| w.contains("62x45")), "{warnings:?}");
 }
 
 proptest! {
@@ -148,7 +170,9 @@ proptest! {
         if let Some(end) = end {
             ktx2.truncate(end.index(ktx2.len()).max(1));
         }
-        let limits = Limits { image_pixels: 1 << 20, ..Limits::default() };
+        // The smaller levels, too.
+        let image_pixels = if end.is_none() { 700 } else { 1 << 20 };
+        let limits = Limits { image_pixels, ..Limits::default() };
         let Loaded { model, warnings } = read(&ktx2, &limits);
         model.check().unwrap();
         prop_assert!(model.images.len() == 1 || warnings.iter().any(|w| w.starts_with("images[0]")));
