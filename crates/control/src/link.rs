@@ -109,7 +109,7 @@ struct State {
 }
 
 impl Link {
-    fn new() -> (Self, mpsc::Receiver<ToHost>) {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<ToHost>) {
         static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
         let (outgoing, queue) = mpsc::channel(OUTGOING_MAX);
         let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -260,7 +260,9 @@ async fn greet(mut line: Line<'_, impl Socket>, token: String, engine: mpsc::Sen
     if engine.send(Event::LinkUp { hello, link: link.clone(), reply }).await.is_err() {
         return line.close(close_code::AWAY, "the service ends").await;
     }
-    let Ok(Some(welcomed)) = welcomed.await else {
+    // Nobody answers if the host has a newer link by now.
+    let Ok(welcomed) = welcomed.await else { return };
+    let Some(welcomed) = welcomed else {
         // It was forgotten since its link was let in, so it has nothing left to do.
         let _gone = line.say(&ToHost::End { reason: EndReason::Shutdown }).await.is_none();
         return line.close(close_code::POLICY, "the token is not valid").await;

@@ -155,14 +155,15 @@ impl Engine {
         // Nobody will tell the end of a host that is not watched and not linked.
         let is_gone = !host.watched && host.link.is_none();
         self.hosts.set_role(id, Role::Ending);
-        self.after.push(After::End(id, reason));
         if is_gone {
             self.forget_host(id);
         }
+        self.after.push(After::End(id, reason));
     }
 
     fn forget_host(&mut self, id: HostId) -> Option<Host> {
         let host = self.hosts.remove(id)?;
+        self.unsay(id);
         for hash in [host.token_hash, host.secret_hash].into_iter().flatten() {
             self.credentials.remove(hash);
         }
@@ -182,7 +183,7 @@ impl Engine {
         link: Link,
         reply: oneshot::Sender<Option<Welcomed>>,
     ) {
-        let known = self.credentials.host(hello.credential);
+        let known = self.credentials.host(hello.credential).inspect(|id| self.unsay(*id));
         let Some((id, host)) = known.and_then(|id| Some((id, self.hosts.get_mut(id)?))) else {
             let _link_gone = reply.send(None).is_err();
             return;
@@ -322,6 +323,7 @@ impl Engine {
             }
             News::Exited { host: id, reason } => {
                 let Some(host) = self.forget_host(id) else { return };
+                self.after.retain(|after| !matches!(after, After::End(ended, _) if *ended == id));
                 match host.role {
                     Role::Starting | Role::Warm => {
                         tracing::warn!(host = %id, reason, "a host ended before it served");

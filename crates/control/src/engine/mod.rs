@@ -7,11 +7,12 @@
 //!  clock ── wake ───────────────────▶ └────────┘ ── then: replies, messages to hosts, starts and ends of hosts
 //! ```
 //!
-//! Nothing is answered, shown or done before it is durable. If the store fails, clients are refused, the sessions
-//! go on, and the commit is tried again.
+//! Nothing is answered, shown or done before it is durable. If the store fails, the sessions go on, and the commit is
+//! tried again; until it passes, clients are refused whatever they want, so that what waits for it stays small.
 
 pub(crate) mod credentials;
 mod hosts;
+mod outage;
 mod roll;
 pub(crate) mod view;
 
@@ -28,6 +29,7 @@ use tracing::Span;
 
 use crate::clock::{Clock, creation_time};
 use crate::engine::credentials::Credentials;
+use crate::engine::outage::Outage;
 use crate::engine::roll::{Kind, Roll};
 use crate::engine::view::{Key, Shown, View};
 use crate::link::{Hello, HostNews, Link, Welcomed};
@@ -42,9 +44,6 @@ pub(crate) const EVENTS_MAX: usize = 1_024;
 
 /// Events that share one commit. A commit costs about a millisecond, an event some ten microseconds.
 const BATCH_MAX: usize = 256;
-
-/// When a failed commit is tried again.
-const COMMIT_RETRY: Duration = Duration::from_millis(250);
 
 /// How long ended sessions stay readable.
 pub(crate) const RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -227,6 +226,18 @@ enum After {
     End(HostId, EndReason),
 }
 
+impl After {
+    /// Whether it is for the host's link.
+    fn is_said_to(&self, id: HostId) -> bool {
+        match self {
+            Self::Welcome(_, Welcomed { host, .. }) | Self::Say(host, _) | Self::SayLease(host, _) => {
+                *host == id
+            }
+            Self::Reply(_) | Self::End(..) => false,
+        }
+    }
+}
+
 /// What is known of the starts of one size's hosts.
 #[derive(Debug, Default)]
 struct Starts {
@@ -258,7 +269,11 @@ pub(crate) struct Engine {
     dirty: BTreeSet<Key>,
     /// To be shown anew after it.
     changed: BTreeSet<Key>,
+    /// However long the store fails, this holds a handful for each host that there is (see [`Self::unsay`]) and what
+    /// one batch of wishes asked for, which was the last that was looked at.
     after: Vec<After>,
+    /// While the store takes no commits.
+    outage: Option<Outage>,
     /// Accounts that are gone, and since when.
     closed: HashMap<AccountId, Timestamp>,
     /// Takes no new sessions any more.
@@ -304,6 +319,7 @@ impl Engine {
             dirty: BTreeSet::new(),
             changed: BTreeSet::new(),
             after: Vec::new(),
+            outage: None,
             closed: HashMap::new(),
             draining: false,
             drained: Vec::new(),
@@ -378,6 +394,10 @@ impl Engine {
             while let Ok(next) = news.try_recv() {
                 heard.push(next);
             }
+            // Wishes that come when it is time to try again are not refused if that helps.
+            if self.outage.is_some() {
+                self.finish_batch().await;
+            }
             let now = clock.now();
             let asleep = self.look_up(&batch).await;
             // What a host said last explains its end.
@@ -418,7 +438,8 @@ impl Engine {
             | Event::Shutdown { .. } => None,
         });
         let names: Vec<Key> = names.filter(|key| !self.sessions.contains_key(*key)).cloned().collect();
-        if names.is_empty() {
+        // During an outage wishes are refused, whatever is stored.
+        if names.is_empty() || self.outage.is_some() {
             return Some(Asleep::new());
         }
         match self.store.sessions_named(&names).await {
@@ -488,6 +509,9 @@ impl Engine {
 
     fn create(&mut self, now: Timestamp, wish: Wish, asleep: Option<&Asleep>) -> Result<Done, Refused> {
         let key = wish.key;
+        if self.outage.is_some() {
+            return Err(Refused::Unavailable);
+        }
         if self.closed.contains_key(&key.0) {
             return Err(Refused::NotFound);
         }
@@ -532,6 +556,9 @@ impl Engine {
         input: Input,
         asleep: Option<&Asleep>,
     ) -> Result<(), Refused> {
+        if self.outage.is_some() {
+            return Err(Refused::Unavailable);
+        }
         match self.sessions.get_mut(key) {
             Some(live) => {
                 let done = live.life.handle(now, input);
@@ -631,22 +658,9 @@ impl Engine {
 
     /// Commits, then does what had to wait for it.
     async fn finish_batch(&mut self) {
-        let rows: Vec<StoredSession> = self.dirty.iter().filter_map(|key| self.row(key)).collect();
-        let saved = if rows.is_empty() { Ok(()) } else { self.store.save(&rows).await };
+        let committed = self.commit().await;
         // What begins now has its whole time before it, however long the commit took.
         let now = self.clock.now();
-        let committed = match saved {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    n_sessions = rows.len(),
-                    "failed to store sessions"
-                );
-                self.alarms.insert((now + COMMIT_RETRY, Alarm::Commit));
-                false
-            }
-        };
         if committed {
             self.dirty.extend(std::mem::take(&mut self.changed));
             let keys = std::mem::take(&mut self.dirty);
@@ -667,6 +681,44 @@ impl Engine {
         // Starting hosts takes a moment, for which nobody should have to wait.
         self.refill(now);
         self.do_after(committed);
+    }
+
+    /// Whether all that has changed is stored. A store that fails is not tried again before its time.
+    async fn commit(&mut self) -> bool {
+        if self.outage.is_some_and(|outage| self.clock.now() < outage.retry_at()) {
+            return false;
+        }
+        let rows: Vec<StoredSession> = self.dirty.iter().filter_map(|key| self.row(key)).collect();
+        let saved = if rows.is_empty() { Ok(()) } else { self.store.save(&rows).await };
+        let now = self.clock.now();
+        match (saved, &mut self.outage) {
+            (Ok(()), None) => true,
+            (Ok(()), Some(outage)) => {
+                let (n_failures, secs) = (outage.n_failures(), outage.lasted(now).as_secs());
+                tracing::info!(n_failures, secs, "sessions can be stored again");
+                self.outage = None;
+                true
+            }
+            (Err(error), outage) => {
+                let is_news = outage.as_mut().is_none_or(|outage| outage.goes_on(now));
+                let outage = outage.get_or_insert_with(|| Outage::begin(now));
+                if is_news {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        n_sessions = rows.len(),
+                        n_failures = outage.n_failures(),
+                        "failed to store sessions; clients are refused until it works again"
+                    );
+                }
+                self.alarms.insert((outage.retry_at(), Alarm::Commit));
+                false
+            }
+        }
+    }
+
+    /// Takes back what waits to be said to a host: its link is gone, and what holds is said anew on the next one.
+    fn unsay(&mut self, host: HostId) {
+        self.after.retain(|after| !after.is_said_to(host));
     }
 
     fn do_after(&mut self, committed: bool) {
