@@ -178,7 +178,8 @@ fn read_json<T: serde::de::DeserializeOwned>(
 const PATIENCE: Duration = Duration::from_secs(120);
 
 impl Connection {
-    /// Sends until it is answered with something else than "later": 429 and 503 say when to come again.
+    /// Sends until it is answered with something else than "later": 429 and 503 say when to come again. A service that
+    /// drains says so, too, but it is the next one that will have room.
     ///
     /// # Errors
     /// With what to do about it. `about` is the session that the request is about.
@@ -193,7 +194,8 @@ impl Connection {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
-            match error.retry_after().map(|wait| wait.max(Duration::from_secs(1))) {
+            let retry_after = error.retry_after().filter(|_| !error.is_draining());
+            match retry_after.map(|wait| wait.max(Duration::from_secs(1))) {
                 Some(wait) if waited + wait <= PATIENCE => {
                     waited += wait;
                     tokio::time::sleep(wait).await;
@@ -244,6 +246,11 @@ impl Connection {
                     429 => Failure::new(Exit::Failure, "the account asks more often than the service allows")
                         .hint("it went on for two minutes; is another program of this account busy?")
                         .hint("the operator's --requests-per-minute says how often is allowed"),
+                    _ if error.is_draining() => {
+                        Failure::new(Exit::Failure, "the service is about to end and takes no new sessions")
+                            .hint("create the session when it has been started again, or with --endpoint at another service")
+                            .hint("sessions that run go on until the drain limit; `belvedere session list` shows them")
+                    }
                     _ => failure(Exit::Failure),
                 }
             }

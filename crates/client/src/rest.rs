@@ -65,6 +65,11 @@ impl Error {
         }
     }
 
+    /// Whether the service takes no new sessions because it is about to end: it will not take any when it is asked again.
+    pub fn is_draining(&self) -> bool {
+        matches!(self, Self::Refused { error, .. } if error.code == "Draining")
+    }
+
     /// When the service wants to be asked again, if it said so.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

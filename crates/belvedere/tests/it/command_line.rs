@@ -226,30 +226,123 @@ fn manual_pages_are_well_formed() {
     }
 }
 
+#[test]
+fn a_service_that_drains_is_not_waited_for() {
+    let mut serving = Serving::start(&["serve", "--drain-limit", "10h", "--warm-hosts", "0"]);
+    crate::json(&serving.session(&["create", "one", "--lease", "5", "--json"]));
+    crate::signal(&serving.child, "-TERM");
+    let base = serving.ready["http"].as_str().unwrap().to_owned();
+    serving.wait("the drain", |_| crate::get(&base, "/readyz").ends_with("draining\n"));
+    let began = Instant::now();
+    let refused = serving.session(&["create", "two"]);
+    assert_ended(&refused, 1, &["about to end", "takes no new sessions", "--endpoint", "session list"]);
+    // It would be asked again for two minutes.
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    assert_eq!(crate::json(&serving.session(&["get", "one", "--json"]))["status"], "Ready", "it goes on");
+    assert_ended(&serving.session(&["stop", "one"]), 0, &[]);
+}
+
+/// Two services that were to be one: what the first gives out means nothing to the second.
+#[test]
+fn a_token_that_is_not_taken_makes_one_think_of_two_services_and_two_clocks() {
+    let [tokens, sessions] = [(); 2].map(|()| Serving::start(&["serve", "--warm-hosts", "0"]));
+    let account = account(&tokens);
+    let of = |serving: &Serving| serving.ready["http"].clone();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let path = elsewhere.path().join("arrconfig.json");
+    let file = json!({
+        "accountSettings": {
+            "arrAccountId": account["accountId"], "arrAccountKey": account["accountKey"],
+            "arrAccountDomain": of(&tokens),
+        },
+        "renderingSessionSettings": { "remoteRenderingDomain": of(&sessions) },
+    });
+    std::fs::write(&path, file.to_string()).unwrap();
+    let refused = output(belvedere(elsewhere.path()).args(["session", "list", "--arrconfig"]).arg(&path));
+    assert_ended(&refused, 4, &["does not take the token", "may be two", "clocks may differ"]);
+}
+
+/// A service on a machine whose clock is set wrongly: its certificate is not valid here, yet or any more.
+#[test]
+fn a_clock_that_is_wrong_is_named() {
+    const YEARS: i64 = 365 * 24 * 3_600;
+    for jump_secs in [-30 * YEARS, YEARS] {
+        let data = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let clock = control::clock::ManualClock::new();
+        clock.jump_wall(jump_secs);
+        let mut config = control::Config::new(data.path(), Vec::new());
+        config.clock = Some(std::sync::Arc::new(clock));
+        (config.sizes.standard.n_warm, config.sizes.premium.n_warm) = (0, 0);
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        (config.listen_http, config.listen_https) = (free, free);
+        (config.handshake_port, config.inspector_port) = (0, 0);
+        let running = runtime.block_on(control::start(config)).unwrap();
+        let refused = output(belvedere(data.path()).args(["session", "list"]));
+        assert_ended(&refused, 5, &["out of date by this machine's clock", "`date`"]);
+        runtime.block_on(running.stop());
+    }
+}
+
+/// No service of ours refuses an account's own key so, but a gateway before it may.
+#[test]
+fn a_role_that_is_too_weak_is_named() {
+    let refusal = r#"{"error":{"code":"Forbidden","message":"Not from here."}}"#;
+    let service = scripted_service(Duration::ZERO, move |request| {
+        if request.contains("/token?") {
+            ("200 OK", r#"{"AccessToken":"a.b.c"}"#.to_owned())
+        } else {
+            ("403 Forbidden", refusal.to_owned())
+        }
+    });
+    let elsewhere = tempfile::tempdir().unwrap();
+    let refused = output(
+        belvedere(elsewhere.path())
+            .env("BELVEDERE_ACCOUNT_KEY", "key")
+            .args(["session", "list", "--account", "2d2cb8b5-6f2f-4b0c-8c8c-0f8d3d5c6f10"])
+            .args(["--endpoint", &format!("http://{service}")]),
+    );
+    assert_ended(
+        &refused,
+        4,
+        &["Not from here. (Forbidden, HTTP 403)", "role does not allow", "another account's"],
+    );
+}
+
 /// Answers every request after `delay`, on connections that stay open. Ends with the test's process.
 fn slow_service(delay: Duration) -> SocketAddr {
+    scripted_service(delay, |_| ("200 OK", "ok\n".to_owned()))
+}
+
+/// Answers likewise, with status and body by the first lines of each request; bodies of requests are not read.
+fn scripted_service(
+    delay: Duration,
+    answer: impl Fn(&str) -> (&'static str, String) + Clone + Send + 'static,
+) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let thread = |work: Box<dyn FnOnce() + Send>| {
-        std::thread::Builder::new().name("slow service".into()).spawn(work).unwrap();
+        std::thread::Builder::new().name("scripted service".into()).spawn(work).unwrap();
     };
     thread(Box::new(move || {
         for stream in listener.incoming() {
-            let stream = stream.unwrap();
-            thread(Box::new(move || answer_late(stream, delay)));
+            let (stream, answer) = (stream.unwrap(), answer.clone());
+            thread(Box::new(move || answer_late(stream, delay, answer)));
         }
     }));
     address
 }
 
-fn answer_late(mut stream: TcpStream, delay: Duration) {
+fn answer_late(mut stream: TcpStream, delay: Duration, answer: impl Fn(&str) -> (&'static str, String)) {
     let (mut request, mut byte) = (Vec::new(), [0]);
     while stream.read_exact(&mut byte).is_ok() {
         request.push(byte[0]);
         if request.ends_with(b"\r\n\r\n") {
+            let (status, body) = answer(&String::from_utf8_lossy(&request));
             request.clear();
             std::thread::sleep(delay);
-            if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n").is_err() {
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            if stream.write_all(answer.as_bytes()).is_err() {
                 return;
             }
         }
