@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::answer::{Answer, empty, text, uncached};
 use super::errors::ApiError;
 use super::query::Query;
+use super::refusals::{ByAccessToken, OfBody};
 use super::sessions::{Found, find};
 use super::{Call, is_media_type, read_body};
 use crate::link::{self, Link};
@@ -30,17 +31,14 @@ const STILL_SIDE_MAX: u32 = 4_096;
     ),
     request_body(content = String, content_type = "application/sdp", description = "The SDP offer."),
     responses(
+        ByAccessToken,
+        OfBody,
         (status = 201, description = "The SDP answer; `Location` is the connection.", body = String, content_type = "application/sdp"),
         (status = 400, description = "`BadOffer`.", body = rest::ErrorBody),
-        (status = 401, description = "No valid access token; no body."),
-        (status = 403, description = "A token of another account.", body = rest::ErrorBody),
         (status = 404, description = "There is no such session or connection.", body = rest::ErrorBody),
         (status = 406, description = "`NoCodec`: no codec in common.", body = rest::ErrorBody),
-        (status = 408, description = "The body did not arrive in time.", body = rest::ErrorBody),
         (status = 409, description = "`ConnectionInUse`, `SessionNotReady` or `SessionEnded`.", body = rest::ErrorBody),
-        (status = 413, description = "The body is too long.", body = rest::ErrorBody),
         (status = 415, description = "The body is not `application/sdp`.", body = rest::ErrorBody),
-        (status = 429, description = "Too many requests of this account; no body. `Retry-After` says when to come again."),
         (status = 503, description = "`HostUnavailable`: try again.", body = rest::ErrorBody),
     ),
     security(("accessToken" = []))
@@ -81,12 +79,10 @@ pub(super) async fn connect(call: &Call<'_>, session: &str, body: Body) -> Resul
         ("connection_id" = String, Path, description = "From the `Location` of the connection."),
     ),
     responses(
+        ByAccessToken,
         (status = 204, description = "The client has left."),
-        (status = 401, description = "No valid access token; no body."),
-        (status = 403, description = "A token of another account.", body = rest::ErrorBody),
         (status = 404, description = "There is no such session or connection.", body = rest::ErrorBody),
         (status = 409, description = "`SessionNotReady` or `SessionEnded`.", body = rest::ErrorBody),
-        (status = 429, description = "Too many requests of this account; no body. `Retry-After` says when to come again."),
         (status = 503, description = "`HostUnavailable`: try again.", body = rest::ErrorBody),
     ),
     security(("accessToken" = []))
@@ -114,13 +110,11 @@ pub(super) async fn disconnect(call: &Call<'_>, session: &str, id: &str) -> Resu
         ("fovY" = Option<f32>, Query, description = "Vertical field of view in radians."),
     ),
     responses(
+        ByAccessToken,
         (status = 200, description = "The host's own picture.", body = Vec<u8>, content_type = "image/png"),
         (status = 400, description = "The view is not understood.", body = rest::ErrorBody),
-        (status = 401, description = "No valid access token; no body."),
-        (status = 403, description = "A token of another account.", body = rest::ErrorBody),
         (status = 404, description = "There is no such session or connection.", body = rest::ErrorBody),
         (status = 409, description = "`SessionNotReady` or `SessionEnded`.", body = rest::ErrorBody),
-        (status = 429, description = "Too many requests of this account; no body. `Retry-After` says when to come again."),
         (status = 500, description = "`RenderFailed`.", body = rest::ErrorBody),
         (status = 503, description = "`HostUnavailable`: try again.", body = rest::ErrorBody),
     ),

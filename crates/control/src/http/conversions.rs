@@ -5,6 +5,7 @@ use protocol::rest;
 
 use super::answer::Answer;
 use super::errors::ApiError;
+use super::refusals::ByAccessToken;
 
 /// Asks for a conversion.
 #[utoipa::path(
@@ -15,10 +16,9 @@ use super::errors::ApiError;
         ("api-version" = String, Query, description = "`2021-01-01` or `2021-01-01-preview`."),
     ),
     responses(
+        ByAccessToken,
         (status = 400, description = "The request is not understood.", body = rest::ErrorBody),
-        (status = 401, description = "No valid access token; no body."),
         (status = 403, description = "A token of another account, or of a Client.", body = rest::ErrorBody),
-        (status = 429, description = "Too many requests of this account; no body. `Retry-After` says when to come again."),
         (status = 501, description = "`NotImplemented`.", body = rest::ErrorBody),
     ),
     security(("accessToken" = []))
@@ -36,10 +36,9 @@ pub(super) fn create() -> Result<Answer, ApiError> {
         ("api-version" = String, Query, description = "`2021-01-01` or `2021-01-01-preview`."),
     ),
     responses(
+        ByAccessToken,
         (status = 400, description = "The request is not understood.", body = rest::ErrorBody),
-        (status = 401, description = "No valid access token; no body."),
         (status = 403, description = "A token of another account, or of a Client.", body = rest::ErrorBody),
-        (status = 429, description = "Too many requests of this account; no body. `Retry-After` says when to come again."),
         (status = 501, description = "`NotImplemented`.", body = rest::ErrorBody),
     ),
     security(("accessToken" = []))
@@ -56,10 +55,9 @@ pub(super) fn get() -> Result<Answer, ApiError> {
         ("api-version" = String, Query, description = "`2021-01-01` or `2021-01-01-preview`."),
     ),
     responses(
+        ByAccessToken,
         (status = 400, description = "The request is not understood.", body = rest::ErrorBody),
-        (status = 401, description = "No valid access token; no body."),
         (status = 403, description = "A token of another account, or of a Client.", body = rest::ErrorBody),
-        (status = 429, description = "Too many requests of this account; no body. `Retry-After` says when to come again."),
         (status = 501, description = "`NotImplemented`.", body = rest::ErrorBody),
     ),
     security(("accessToken" = []))

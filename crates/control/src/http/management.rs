@@ -22,6 +22,7 @@ use uuid::Uuid;
 use super::answer::{Answer, empty, json, uncached};
 use super::errors::ApiError;
 use super::query::Query;
+use super::refusals::{ByManagementToken, OfBody};
 use super::route::{ACCOUNTS, Management, PROVIDER, Path};
 use super::{App, Entrance, JSON_BYTES_MAX, bearer, own_url, read_body, record};
 use crate::accounts::WhichKey;
@@ -260,12 +261,8 @@ pub(crate) struct NameAnswer {
     get, path = "/providers/Microsoft.MixedReality/operations", tag = "management", operation_id = "ListOperations",
     params(("api-version" = String, Query, description = "`2021-03-01-preview` or `2021-01-01`.")),
     responses(
+        ByManagementToken,
         (status = 200, description = "All of them.", body = Object),
-        (status = 400, description = "The request is not understood.", body = rest::ErrorBody),
-        (status = 401, description = "No management token.", body = rest::ErrorBody),
-        (status = 403, description = "Plain HTTP from another machine.", body = rest::ErrorBody),
-        (status = 404, description = "The management API is off.", body = rest::ErrorBody),
-        (status = 429, description = "Too many requests from this address; no body. `Retry-After` says when to come again."),
     ),
     security(("managementToken" = []))
 )]
@@ -309,14 +306,9 @@ pub(crate) fn operations() -> Answer {
     ),
     request_body = NameQuestion,
     responses(
+        ByManagementToken,
+        OfBody,
         (status = 200, description = "Whether, and why not.", body = NameAnswer),
-        (status = 400, description = "The request is not understood.", body = rest::ErrorBody),
-        (status = 401, description = "No management token.", body = rest::ErrorBody),
-        (status = 403, description = "Plain HTTP from another machine.", body = rest::ErrorBody),
-        (status = 404, description = "The management API is off.", body = rest::ErrorBody),
-        (status = 408, description = "The body did not arrive in time.", body = rest::ErrorBody),
-        (status = 413, description = "The body is too long.", body = rest::ErrorBody),
-        (status = 429, description = "Too many requests from this address; no body. `Retry-After` says when to come again."),
         (status = 503, description = "Try again.", body = rest::ErrorBody),
     ),
     security(("managementToken" = []))
@@ -352,12 +344,8 @@ async fn check_name(call: &Call<'_>, subscription: &str, body: Body) -> Result<A
         ("$skipToken" = Option<String>, Query, description = "From `nextLink`."),
     ),
     responses(
+        ByManagementToken,
         (status = 200, description = "A page of at most 100 accounts.", body = ManagedAccountPage),
-        (status = 400, description = "The request is not understood.", body = rest::ErrorBody),
-        (status = 401, description = "No management token.", body = rest::ErrorBody),
-        (status = 403, description = "Plain HTTP from another machine.", body = rest::ErrorBody),
-        (status = 404, description = "The management API is off.", body = rest::ErrorBody),
-        (status = 429, description = "Too many requests from this address; no body. `Retry-After` says when to come again."),
         (status = 503, description = "Try again.", body = rest::ErrorBody),
     ),
     security(("managementToken" = []))
@@ -377,12 +365,8 @@ async fn list_by_subscription(call: &Call<'_>, subscription: &str) -> Result<Ans
         ("$skipToken" = Option<String>, Query, description = "From `nextLink`."),
     ),
     responses(
+        ByManagementToken,
         (status = 200, description = "A page of at most 100 accounts.", body = ManagedAccountPage),
-        (status = 400, description = "The request is not understood.", body = rest::ErrorBody),
-        (status = 401, description = "No management token.", body = rest::ErrorBody),
-        (status = 403, description = "Plain HTTP from another machine.", body = rest::ErrorBody),
-        (status = 404, description = "The management API is off.", body = rest::ErrorBody),
-        (status = 429, description = "Too many requests from this address; no body. `Retry-After` says when to come again."),
         (status = 503, description = "Try again.", body = rest::ErrorBody),
     ),
     security(("managementToken" = []))
@@ -423,16 +407,11 @@ async fn list(call: &Call<'_>, subscription: &str, group: Option<&str>) -> Resul
     ),
     request_body = WantedAccount,
     responses(
+        ByManagementToken,
+        OfBody,
         (status = 200, description = "It exists and has these tags now.", body = ManagedAccount),
         (status = 201, description = "It is new.", body = ManagedAccount),
-        (status = 400, description = "The request is not understood.", body = rest::ErrorBody),
-        (status = 401, description = "No management token.", body = rest::ErrorBody),
-        (status = 403, description = "Plain HTTP from another machine.", body = rest::ErrorBody),
-        (status = 404, description = "The management API is off.", body = rest::ErrorBody),
-        (status = 408, description = "The body did not arrive in time.", body = rest::ErrorBody),
         (status = 409, description = "Another group has the name, or it is at another location.", body = rest::ErrorBody),
-        (status = 413, description = "The body is too long.", body = rest::ErrorBody),
-        (status = 429, description = "Too many requests from this address; no body. `Retry-After` says when to come again."),
         (status = 503, description = "Try again.", body = rest::ErrorBody),
     ),
     security(("managementToken" = []))
@@ -477,12 +456,9 @@ async fn create(call: &Call<'_>, path: Path<'_>, body: Body) -> Result<Answer, A
         ("api-version" = String, Query, description = "`2021-03-01-preview` or `2021-01-01`."),
     ),
     responses(
+        ByManagementToken,
         (status = 200, description = "The account.", body = ManagedAccount),
-        (status = 400, description = "The request is not understood.", body = rest::ErrorBody),
-        (status = 401, description = "No management token.", body = rest::ErrorBody),
-        (status = 403, description = "Plain HTTP from another machine.", body = rest::ErrorBody),
         (status = 404, description = "There is no such account.", body = rest::ErrorBody),
-        (status = 429, description = "Too many requests from this address; no body. `Retry-After` says when to come again."),
         (status = 503, description = "Try again.", body = rest::ErrorBody),
     ),
     security(("managementToken" = []))
@@ -504,15 +480,11 @@ async fn get(call: &Call<'_>, path: Path<'_>) -> Result<Answer, ApiError> {
     ),
     request_body = ChangedAccount,
     responses(
+        ByManagementToken,
+        OfBody,
         (status = 200, description = "The account as it is now.", body = ManagedAccount),
-        (status = 400, description = "The request is not understood.", body = rest::ErrorBody),
-        (status = 401, description = "No management token.", body = rest::ErrorBody),
-        (status = 403, description = "Plain HTTP from another machine.", body = rest::ErrorBody),
         (status = 404, description = "There is no such account.", body = rest::ErrorBody),
-        (status = 408, description = "The body did not arrive in time.", body = rest::ErrorBody),
         (status = 409, description = "It cannot go to another location.", body = rest::ErrorBody),
-        (status = 413, description = "The body is too long.", body = rest::ErrorBody),
-        (status = 429, description = "Too many requests from this address; no body. `Retry-After` says when to come again."),
         (status = 503, description = "Try again.", body = rest::ErrorBody),
     ),
     security(("managementToken" = []))
@@ -549,13 +521,9 @@ async fn update(call: &Call<'_>, path: Path<'_>, body: Body) -> Result<Answer, A
         ("api-version" = String, Query, description = "`2021-03-01-preview` or `2021-01-01`."),
     ),
     responses(
+        ByManagementToken,
         (status = 200, description = "It is gone."),
         (status = 204, description = "It was not there."),
-        (status = 400, description = "The request is not understood.", body = rest::ErrorBody),
-        (status = 401, description = "No management token.", body = rest::ErrorBody),
-        (status = 403, description = "Plain HTTP from another machine.", body = rest::ErrorBody),
-        (status = 404, description = "The management API is off.", body = rest::ErrorBody),
-        (status = 429, description = "Too many requests from this address; no body. `Retry-After` says when to come again."),
         (status = 503, description = "Try again.", body = rest::ErrorBody),
     ),
     security(("managementToken" = []))
@@ -588,12 +556,9 @@ async fn delete(call: &Call<'_>, path: Path<'_>) -> Result<Answer, ApiError> {
         ("api-version" = String, Query, description = "`2021-03-01-preview` or `2021-01-01`."),
     ),
     responses(
+        ByManagementToken,
         (status = 200, description = "Both keys.", body = AccountKeys),
-        (status = 400, description = "The request is not understood.", body = rest::ErrorBody),
-        (status = 401, description = "No management token.", body = rest::ErrorBody),
-        (status = 403, description = "Plain HTTP from another machine.", body = rest::ErrorBody),
         (status = 404, description = "There is no such account.", body = rest::ErrorBody),
-        (status = 429, description = "Too many requests from this address; no body. `Retry-After` says when to come again."),
         (status = 503, description = "Try again.", body = rest::ErrorBody),
     ),
     security(("managementToken" = []))
@@ -616,14 +581,10 @@ async fn list_keys(call: &Call<'_>, path: Path<'_>) -> Result<Answer, ApiError> 
     ),
     request_body = WhichSerial,
     responses(
+        ByManagementToken,
+        OfBody,
         (status = 200, description = "Both keys as they are now.", body = AccountKeys),
-        (status = 400, description = "The request is not understood.", body = rest::ErrorBody),
-        (status = 401, description = "No management token.", body = rest::ErrorBody),
-        (status = 403, description = "Plain HTTP from another machine.", body = rest::ErrorBody),
         (status = 404, description = "There is no such account.", body = rest::ErrorBody),
-        (status = 408, description = "The body did not arrive in time.", body = rest::ErrorBody),
-        (status = 413, description = "The body is too long.", body = rest::ErrorBody),
-        (status = 429, description = "Too many requests from this address; no body. `Retry-After` says when to come again."),
         (status = 503, description = "Try again.", body = rest::ErrorBody),
     ),
     security(("managementToken" = []))

@@ -14,6 +14,7 @@ mod pages;
 mod query;
 pub(crate) mod rates;
 mod record;
+mod refusals;
 mod route;
 pub(crate) mod sessions;
 pub(crate) mod sts;

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::answer::{Answer, empty, json, uncached};
 use super::errors::ApiError;
+use super::refusals::{ByAccessToken, OfBody};
 use super::{App, Call, JSON_BYTES_MAX, Place, asking, own_url, read_body};
 use crate::engine::view::{Key, Shown};
 use crate::engine::{Event, Refused, Start, Wish, is_remembered};
@@ -53,15 +54,12 @@ pub(crate) struct UpdateSession {
     ),
     request_body = CreateSession,
     responses(
+        ByAccessToken,
+        OfBody,
         (status = 201, description = "The session is Starting.", body = rest::Session),
         (status = 200, description = "It exists with the same settings.", body = rest::Session),
         (status = 400, description = "The request is not understood.", body = rest::ErrorBody),
-        (status = 401, description = "No valid access token; no body."),
-        (status = 403, description = "A token of another account.", body = rest::ErrorBody),
-        (status = 408, description = "The body did not arrive in time.", body = rest::ErrorBody),
         (status = 409, description = "The id is taken.", body = rest::ErrorBody),
-        (status = 413, description = "The body is too long.", body = rest::ErrorBody),
-        (status = 429, description = "Too many requests of this account; no body. `Retry-After` says when to come again."),
         (status = 503, description = "Try again.", body = rest::ErrorBody),
     ),
     security(("accessToken" = []))
@@ -111,12 +109,10 @@ pub(super) async fn create(call: &Call<'_>, id: &str, body: Body) -> Result<Answ
         ("api-version" = String, Query, description = "`2021-01-01` or `2021-01-01-preview`."),
     ),
     responses(
+        ByAccessToken,
         (status = 200, description = "The session.", body = rest::Session),
         (status = 400, description = "The request is not understood.", body = rest::ErrorBody),
-        (status = 401, description = "No valid access token; no body."),
-        (status = 403, description = "A token of another account.", body = rest::ErrorBody),
         (status = 404, description = "There is no such session.", body = rest::ErrorBody),
-        (status = 429, description = "Too many requests of this account; no body. `Retry-After` says when to come again."),
         (status = 503, description = "Try again.", body = rest::ErrorBody),
     ),
     security(("accessToken" = []))
@@ -139,15 +135,12 @@ pub(super) async fn get(call: &Call<'_>, id: &str) -> Result<Answer, ApiError> {
     ),
     request_body = UpdateSession,
     responses(
+        ByAccessToken,
+        OfBody,
         (status = 200, description = "The session with its new lease.", body = rest::Session),
         (status = 400, description = "The request is not understood.", body = rest::ErrorBody),
-        (status = 401, description = "No valid access token; no body."),
-        (status = 403, description = "A token of another account.", body = rest::ErrorBody),
         (status = 404, description = "There is no such session.", body = rest::ErrorBody),
-        (status = 408, description = "The body did not arrive in time.", body = rest::ErrorBody),
-        (status = 413, description = "The body is too long.", body = rest::ErrorBody),
         (status = 422, description = "The lease is not larger, too large, or over.", body = rest::ErrorBody),
-        (status = 429, description = "Too many requests of this account; no body. `Retry-After` says when to come again."),
         (status = 503, description = "Try again.", body = rest::ErrorBody),
     ),
     security(("accessToken" = []))
@@ -180,12 +173,10 @@ pub(super) async fn update(call: &Call<'_>, id: &str, body: Body) -> Result<Answ
         ("api-version" = String, Query, description = "`2021-01-01` or `2021-01-01-preview`."),
     ),
     responses(
+        ByAccessToken,
         (status = 204, description = "The session has ended."),
         (status = 400, description = "The request is not understood.", body = rest::ErrorBody),
-        (status = 401, description = "No valid access token; no body."),
-        (status = 403, description = "A token of another account.", body = rest::ErrorBody),
         (status = 404, description = "There is no such session.", body = rest::ErrorBody),
-        (status = 429, description = "Too many requests of this account; no body. `Retry-After` says when to come again."),
         (status = 503, description = "Try again.", body = rest::ErrorBody),
     ),
     security(("accessToken" = []))
@@ -205,11 +196,9 @@ pub(super) async fn stop(call: &Call<'_>, id: &str) -> Result<Answer, ApiError> 
         ("continuationToken" = Option<String>, Query, description = "From `@nextLink`."),
     ),
     responses(
+        ByAccessToken,
         (status = 200, description = "A page of at most 100 sessions.", body = SessionList),
         (status = 400, description = "The request is not understood.", body = rest::ErrorBody),
-        (status = 401, description = "No valid access token; no body."),
-        (status = 403, description = "A token of another account.", body = rest::ErrorBody),
-        (status = 429, description = "Too many requests of this account; no body. `Retry-After` says when to come again."),
         (status = 503, description = "Try again.", body = rest::ErrorBody),
     ),
     security(("accessToken" = []))
