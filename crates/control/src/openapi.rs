@@ -3,7 +3,8 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use crate::http::{connection, conversions, management, sessions, sts};
+use crate::http::management::accounts;
+use crate::http::{connection, conversions, sessions, sts};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -26,16 +27,16 @@ use crate::http::{connection, conversions, management, sessions, sts};
         connection::connect,
         connection::disconnect,
         connection::still,
-        management::operations,
-        management::check_name,
-        management::list_by_subscription,
-        management::list_by_group,
-        management::create,
-        management::get,
-        management::update,
-        management::delete,
-        management::list_keys,
-        management::regenerate_keys,
+        accounts::operations,
+        accounts::check_name,
+        accounts::list_by_subscription,
+        accounts::list_by_group,
+        accounts::create,
+        accounts::get,
+        accounts::update,
+        accounts::delete,
+        accounts::list_keys,
+        accounts::regenerate_keys,
     ),
     modifiers(&Credentials)
 )]

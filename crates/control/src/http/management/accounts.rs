@@ -1,169 +1,35 @@
-//! Accounts over REST, as Azure Resource Manager has them: for `azure-mgmt-mixedreality` and its siblings.
-//!
-//! There is nothing here unless the operator gives a token for it, which opens every account and nothing else.
-//! Subscriptions, resource groups and locations are names that the caller chooses; they need not be made first.
-//! Other properties that Azure knows (`identity`, `sku`, `kind`, `plan`, `storageAccountName`) mean nothing here: they
-//! are taken and not kept.
+//! What there is to be done with accounts.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
 use axum::body::Body;
-use axum::http::header::WWW_AUTHENTICATE;
-use axum::http::request::Parts;
-use axum::http::{Method, StatusCode};
+use axum::http::StatusCode;
 use protocol::{AccountId, rest};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::answer::{Answer, empty, json, uncached};
-use super::errors::ApiError;
-use super::query::Query;
-use super::refusals::{ByManagementToken, OfBody};
-use super::route::{ACCOUNTS, Management, PROVIDER, Path};
-use super::{App, Entrance, JSON_BYTES_MAX, bearer, own_url, read_body, record};
+use super::Call;
+use super::fields::{
+    NAME_RULE, group_of, invalid_content, is_name, location_of, object, place_of, subscription_of, tags_of,
+};
 use crate::accounts::WhichKey;
-use crate::audit::Actor;
 use crate::engine::Event;
-use crate::secrets::{SecretHash, account_key};
+use crate::http::answer::{Answer, empty, json};
+use crate::http::errors::ApiError;
+use crate::http::own_url;
+use crate::http::refusals::{ByManagementToken, OfBody};
+use crate::http::route::{ACCOUNTS, PROVIDER, Path};
+use crate::secrets::account_key;
 use crate::store::management::{Place, Put, Resource};
 use crate::store::{Account, StoreError};
-
-/// Versions of Azure's API that differ in nothing that is here.
-const VERSIONS: [&str; 2] = ["2021-03-01-preview", "2021-01-01"];
 
 /// Accounts on one page of a list.
 const PAGE: u32 = 100;
 
 /// After which name the list's next page begins.
 const CONTINUATION: &str = "$skipToken";
-
-/// What Azure allows.
-const NAME_CHARS_MAX: usize = 90;
-const TAGS_MAX: usize = 50;
-const TAG_NAME_CHARS_MAX: usize = 512;
-const TAG_VALUE_CHARS_MAX: usize = 256;
-
-/// Shortest management token: 32 bytes in base64 without padding.
-const TOKEN_CHARS_MIN: usize = 43;
-
-/// What opens the management API. Its `Debug` form says nothing.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ManagementToken(SecretHash);
-
-/// A text that is too weak, or cannot be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a management token has at least {TOKEN_CHARS_MIN} visible ASCII characters, such as `openssl rand -hex 32` prints"
-)]
-pub struct NoManagementToken;
-
-impl FromStr for ManagementToken {
-    type Err = NoManagementToken;
-
-    /// Takes the content of a file: space around the token does not belong to it.
-    fn from_str(text: &str) -> Result<Self, NoManagementToken> {
-        let token = text.trim();
-        if token.len() >= TOKEN_CHARS_MIN && token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            Ok(Self(SecretHash::of(token)))
-        } else {
-            Err(NoManagementToken)
-        }
-    }
-}
-
-impl fmt::Debug for ManagementToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ManagementToken(…)")
-    }
-}
-
-impl ManagementToken {
-    /// Compares hashes, so that the time tells nothing about the token.
-    fn is(&self, presented: &str) -> bool {
-        self.0 == SecretHash::of(presented)
-    }
-}
-
-/// A request of an administrator.
-struct Call<'a> {
-    app: &'a App,
-    entrance: &'a Entrance,
-    parts: &'a Parts,
-    query: Query<'a>,
-}
-
-/// Checks in this order: way in, rate, credential, version; names and bodies come later.
-pub(super) async fn answer(
-    app: &App,
-    entrance: &Entrance,
-    what: Management<'_>,
-    parts: &Parts,
-    body: Body,
-) -> Answer {
-    // Keys, and what others may not know.
-    uncached(serve(app, entrance, what, parts, body).await.unwrap_or_else(Answer::from))
-}
-
-async fn serve(
-    app: &App,
-    entrance: &Entrance,
-    what: Management<'_>,
-    parts: &Parts,
-    body: Body,
-) -> Result<Answer, ApiError> {
-    let token =
-        app.management.as_ref().ok_or_else(|| ApiError::not_found("There is nothing at this address."))?;
-    if !is_safe(entrance) {
-        let message = "This address takes HTTPS, and plain HTTP from this machine alone.";
-        return Err(ApiError::new(StatusCode::FORBIDDEN, "Forbidden", message));
-    }
-    app.rates.take_stranger(app.clock.now(), entrance.peer).map_err(ApiError::too_many_requests)?;
-    if !bearer(&parts.headers).is_some_and(|presented| token.is(presented)) {
-        let message = "The management token is missing or wrong.";
-        return Err(ApiError::new(StatusCode::UNAUTHORIZED, "InvalidAuthenticationToken", message)
-            .with(WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""));
-    }
-    let answer = known(app, entrance, what, parts, body).await.unwrap_or_else(Answer::from);
-    Ok(record::by(Actor::ManagementToken, answer))
-}
-
-/// For who has shown the token.
-async fn known(
-    app: &App,
-    entrance: &Entrance,
-    what: Management<'_>,
-    parts: &Parts,
-    body: Body,
-) -> Result<Answer, ApiError> {
-    let query = Query::new(parts.uri.query().unwrap_or_default());
-    check_version(&query)?;
-    let call = Call { app, entrance, parts, query };
-    match what {
-        Management::Operations => Ok(operations()),
-        Management::NameAvailability { subscription } => check_name(&call, subscription, body).await,
-        Management::Accounts { subscription, group: None } => list_by_subscription(&call, subscription).await,
-        Management::Accounts { subscription, group: Some(group) } => {
-            list_by_group(&call, subscription, group).await
-        }
-        Management::Account(path) => match parts.method {
-            Method::PUT => create(&call, path, body).await,
-            Method::PATCH => update(&call, path, body).await,
-            Method::DELETE => delete(&call, path).await,
-            _ => get(&call, path).await,
-        },
-        Management::Keys(path) => list_keys(&call, path).await,
-        Management::RegenerateKeys(path) => regenerate_keys(&call, path, body).await,
-    }
-}
-
-/// Whether nobody on the way could read what is said there.
-fn is_safe(entrance: &Entrance) -> bool {
-    entrance.scheme == "https" || entrance.peer.to_canonical().is_loopback()
-}
 
 /// An account, in the words of Azure Resource Manager.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -266,7 +132,7 @@ pub(crate) struct NameAnswer {
     ),
     security(("managementToken" = []))
 )]
-pub(crate) fn operations() -> Answer {
+pub(super) fn operations() -> Answer {
     let operation = |name: &str, words: &str, is_data: bool| {
         let (operation, description) = (words, words);
         json!({
@@ -313,7 +179,7 @@ pub(crate) fn operations() -> Answer {
     ),
     security(("managementToken" = []))
 )]
-async fn check_name(call: &Call<'_>, subscription: &str, body: Body) -> Result<Answer, ApiError> {
+pub(super) async fn check_name(call: &Call<'_>, subscription: &str, body: Body) -> Result<Answer, ApiError> {
     let subscription = subscription_of(subscription)?;
     let body = object(body).await?;
     let text = |member: &str| body.get(member).and_then(Value::as_str);
@@ -350,7 +216,7 @@ async fn check_name(call: &Call<'_>, subscription: &str, body: Body) -> Result<A
     ),
     security(("managementToken" = []))
 )]
-async fn list_by_subscription(call: &Call<'_>, subscription: &str) -> Result<Answer, ApiError> {
+pub(super) async fn list_by_subscription(call: &Call<'_>, subscription: &str) -> Result<Answer, ApiError> {
     list(call, &subscription_of(subscription)?, None).await
 }
 
@@ -371,7 +237,11 @@ async fn list_by_subscription(call: &Call<'_>, subscription: &str) -> Result<Ans
     ),
     security(("managementToken" = []))
 )]
-async fn list_by_group(call: &Call<'_>, subscription: &str, group: &str) -> Result<Answer, ApiError> {
+pub(super) async fn list_by_group(
+    call: &Call<'_>,
+    subscription: &str,
+    group: &str,
+) -> Result<Answer, ApiError> {
     list(call, &subscription_of(subscription)?, Some(&group_of(group)?)).await
 }
 
@@ -416,7 +286,7 @@ async fn list(call: &Call<'_>, subscription: &str, group: Option<&str>) -> Resul
     ),
     security(("managementToken" = []))
 )]
-async fn create(call: &Call<'_>, path: Path<'_>, body: Body) -> Result<Answer, ApiError> {
+pub(super) async fn create(call: &Call<'_>, path: Path<'_>, body: Body) -> Result<Answer, ApiError> {
     let place = place_of(path)?;
     let body = object(body).await?;
     let location = location_of(&body)?.ok_or_else(|| {
@@ -463,7 +333,7 @@ async fn create(call: &Call<'_>, path: Path<'_>, body: Body) -> Result<Answer, A
     ),
     security(("managementToken" = []))
 )]
-async fn get(call: &Call<'_>, path: Path<'_>) -> Result<Answer, ApiError> {
+pub(super) async fn get(call: &Call<'_>, path: Path<'_>) -> Result<Answer, ApiError> {
     let resource = find(call, &place_of(path)?).await?;
     Ok(json(StatusCode::OK, &call.describe(resource)))
 }
@@ -489,7 +359,7 @@ async fn get(call: &Call<'_>, path: Path<'_>) -> Result<Answer, ApiError> {
     ),
     security(("managementToken" = []))
 )]
-async fn update(call: &Call<'_>, path: Path<'_>, body: Body) -> Result<Answer, ApiError> {
+pub(super) async fn update(call: &Call<'_>, path: Path<'_>, body: Body) -> Result<Answer, ApiError> {
     let place = place_of(path)?;
     let body = object(body).await?;
     let (location, tags) = (location_of(&body)?, tags_of(&body)?);
@@ -528,7 +398,7 @@ async fn update(call: &Call<'_>, path: Path<'_>, body: Body) -> Result<Answer, A
     ),
     security(("managementToken" = []))
 )]
-async fn delete(call: &Call<'_>, path: Path<'_>) -> Result<Answer, ApiError> {
+pub(super) async fn delete(call: &Call<'_>, path: Path<'_>) -> Result<Answer, ApiError> {
     let (app, place) = (call.app, place_of(path)?);
     let now = app.clock.now();
     let Some(account) = app.store.close_resource(&place, now).await.map_err(store_failed)? else {
@@ -563,7 +433,7 @@ async fn delete(call: &Call<'_>, path: Path<'_>) -> Result<Answer, ApiError> {
     ),
     security(("managementToken" = []))
 )]
-async fn list_keys(call: &Call<'_>, path: Path<'_>) -> Result<Answer, ApiError> {
+pub(super) async fn list_keys(call: &Call<'_>, path: Path<'_>) -> Result<Answer, ApiError> {
     let place = place_of(path)?;
     let account = call.app.store.resource_account(&place).await.map_err(store_failed)?;
     account.map(keys).ok_or_else(|| not_found(&place))
@@ -589,7 +459,7 @@ async fn list_keys(call: &Call<'_>, path: Path<'_>) -> Result<Answer, ApiError> 
     ),
     security(("managementToken" = []))
 )]
-async fn regenerate_keys(call: &Call<'_>, path: Path<'_>, body: Body) -> Result<Answer, ApiError> {
+pub(super) async fn regenerate_keys(call: &Call<'_>, path: Path<'_>, body: Body) -> Result<Answer, ApiError> {
     let place = place_of(path)?;
     let which = match object(body).await?.get("serial") {
         None => WhichKey::Primary,
@@ -638,109 +508,6 @@ async fn find(call: &Call<'_>, place: &Place) -> Result<Resource, ApiError> {
     call.app.store.resource(place).await.map_err(store_failed)?.ok_or_else(|| not_found(place))
 }
 
-fn check_version(query: &Query<'_>) -> Result<(), ApiError> {
-    let refuse = |code, message| Err(ApiError::new(StatusCode::BAD_REQUEST, code, message));
-    let known = VERSIONS.join(", ");
-    match query.value("api-version") {
-        None => refuse(
-            "MissingApiVersionParameter",
-            format!("An API version is required; add api-version={} to the address.", VERSIONS[0]),
-        ),
-        Some(version) if VERSIONS.contains(&version.as_ref()) => Ok(()),
-        Some(_) => refuse(
-            "InvalidApiVersionParameter",
-            format!("This API version is not supported; these are: {known}."),
-        ),
-    }
-}
-
-/// The rule for names, in words.
-const NAME_RULE: &str = "A name has 1 to 90 letters, digits, and - _ . ( ), and not only dots.";
-
-fn is_name(text: &str) -> bool {
-    (1..=NAME_CHARS_MAX).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.()".contains(&byte))
-        && !text.bytes().all(|byte| byte == b'.')
-}
-
-/// A name as it stands in an address: some HTTP libraries escape parentheses, which are all that is to be escaped.
-fn name_of(text: &str, code: &str) -> Result<String, ApiError> {
-    let name = text.replace("%28", "(").replace("%29", ")");
-    if is_name(&name) { Ok(name) } else { Err(ApiError::new(StatusCode::BAD_REQUEST, code, NAME_RULE)) }
-}
-
-fn subscription_of(text: &str) -> Result<String, ApiError> {
-    name_of(text, "InvalidSubscriptionId")
-}
-
-fn group_of(text: &str) -> Result<String, ApiError> {
-    name_of(text, "InvalidResourceGroup")
-}
-
-fn place_of(path: Path<'_>) -> Result<Place, ApiError> {
-    Ok(Place {
-        subscription: subscription_of(path.subscription)?,
-        group: group_of(path.group)?,
-        name: name_of(path.name, "InvalidResourceName")?,
-    })
-}
-
-/// A JSON object; nothing at all counts as an empty one.
-async fn object(body: Body) -> Result<Map<String, Value>, ApiError> {
-    let bytes = read_body(body, JSON_BYTES_MAX).await?;
-    if bytes.is_empty() {
-        return Ok(Map::new());
-    }
-    serde_json::from_slice(&bytes).map_err(|_odd| invalid_content("The body is not a JSON object."))
-}
-
-/// As Azure stores it: `West Europe` is `westeurope`.
-fn location_of(body: &Map<String, Value>) -> Result<Option<String>, ApiError> {
-    let refuse = || {
-        ApiError::new(StatusCode::BAD_REQUEST, "InvalidLocation", "The location is not the name of a place.")
-    };
-    match body.get("location") {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => {
-            let location = text.replace(' ', "").to_ascii_lowercase();
-            let good = is_name(&location) && location.bytes().all(|byte| byte.is_ascii_alphanumeric());
-            if good { Ok(Some(location)) } else { Err(refuse()) }
-        }
-        Some(_) => Err(refuse()),
-    }
-}
-
-fn tags_of(body: &Map<String, Value>) -> Result<Option<BTreeMap<String, String>>, ApiError> {
-    let tags = match body.get("tags") {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::Object(tags)) => tags,
-        Some(_) => return Err(invalid_content("The tags are not an object of strings.")),
-    };
-    if tags.len() > TAGS_MAX {
-        let message = format!("An account has at most {TAGS_MAX} tags.");
-        return Err(ApiError::new(StatusCode::BAD_REQUEST, "TooManyTags", message));
-    }
-    let mut checked = BTreeMap::new();
-    for (name, value) in tags {
-        let value =
-            value.as_str().ok_or_else(|| invalid_content("The tags are not an object of strings."))?;
-        let fits = !name.is_empty()
-            && name.chars().count() <= TAG_NAME_CHARS_MAX
-            && value.chars().count() <= TAG_VALUE_CHARS_MAX;
-        if !fits {
-            return Err(invalid_content(&format!(
-                "A tag's name has 1 to {TAG_NAME_CHARS_MAX} characters, its value at most {TAG_VALUE_CHARS_MAX}."
-            )));
-        }
-        checked.insert(name.clone(), value.to_owned());
-    }
-    Ok(Some(checked))
-}
-
-fn invalid_content(message: &str) -> ApiError {
-    ApiError::new(StatusCode::BAD_REQUEST, "InvalidRequestContent", message)
-}
-
 fn not_found(place: &Place) -> ApiError {
     let message = format!(
         "There is no account {:?} in the resource group {:?} of the subscription {:?}.",
@@ -757,68 +524,4 @@ fn other_location(there: &str) -> ApiError {
 fn store_failed(error: StoreError) -> ApiError {
     tracing::error!(error = &error as &dyn std::error::Error, "failed to read or write an account");
     ApiError::unavailable()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_are_strong_and_can_be_sent() {
-        let strong = "0123456789abcdef".repeat(4);
-        let token: ManagementToken = format!(" {strong}\n").parse().unwrap();
-        assert!(token.is(&strong) && !token.is(&strong[1..]) && !token.is(""));
-        assert_eq!(format!("{token:?}"), "ManagementToken(…)");
-        for weak in ["", "secret", &strong[..42], &format!("{strong} {strong}"), &"ü".repeat(43)] {
-            assert_eq!(weak.parse::<ManagementToken>(), Err(NoManagementToken), "{weak}");
-        }
-    }
-
-    #[test]
-    fn it_is_open_over_tls_and_on_this_machine() {
-        for (scheme, peer, safe) in [
-            ("https", "192.0.2.1", true),
-            ("http", "127.0.0.1", true),
-            ("http", "::ffff:127.0.0.1", true),
-            ("http", "192.0.2.1", false),
-            ("http", "2001:db8::1", false),
-        ] {
-            let entrance = Entrance { scheme, authority: "x".into(), peer: peer.parse().unwrap() };
-            assert_eq!(is_safe(&entrance), safe, "{scheme} {peer}");
-        }
-    }
-
-    #[test]
-    fn names_are_azures() {
-        for good in ["a", "A-z_0.9", "(x)", &"n".repeat(90)] {
-            assert!(is_name(good), "{good}");
-        }
-        for bad in ["", ".", "..", "a b", "a/b", "ä", "%41", &"n".repeat(91)] {
-            assert!(!is_name(bad), "{bad}");
-        }
-        assert_eq!(name_of("%28x%29", "Code").unwrap(), "(x)");
-    }
-
-    #[test]
-    fn tags_are_bounded() {
-        let tags = |tags: Value| tags_of(json!({ "tags": tags }).as_object().unwrap()).map_err(drop);
-        assert_eq!(tags(json!({ "a": "1" })), Ok(Some(BTreeMap::from([("a".to_owned(), "1".to_owned())]))));
-        assert_eq!(tags(Value::Null), Ok(None));
-        for odd in [json!([]), json!({ "a": 1 }), json!({ "": "" }), json!({ "a": "x".repeat(257) })] {
-            assert_eq!(tags(odd), Err(()));
-        }
-        let many: Map<String, Value> = (0..51).map(|n| (n.to_string(), json!(""))).collect();
-        assert_eq!(tags(Value::Object(many)), Err(()));
-    }
-
-    #[test]
-    fn locations_are_written_in_one_way() {
-        let location =
-            |value: Value| location_of(json!({ "location": value }).as_object().unwrap()).map_err(drop);
-        assert_eq!(location(json!("West Europe")), Ok(Some("westeurope".to_owned())));
-        assert_eq!(location(Value::Null), Ok(None));
-        for odd in [json!(""), json!("a/b"), json!(3)] {
-            assert_eq!(location(odd), Err(()));
-        }
-    }
 }
