@@ -597,7 +597,8 @@ fn shade_group<S: Isa>(
             for channel in 0..3 {
                 let fresnel = (f90 - f0[channel]).mul_add(grazing, f0[channel]);
                 let albedo = base[channel] * (k(1.0) - metallic) * (k(1.0) - through) * (k(1.0) - fresnel);
-                let brdf = fresnel.mul_add(highlight, albedo * k(FRAC_1_PI));
+                let specular = fresnel * highlight * f0[channel].mul_add(more, k(1.0));
+                let brdf = albedo.mul_add(k(FRAC_1_PI), specular);
                 light[channel] = (arriving[channel] * cosine).mul_add(brdf, light[channel]);
             }
             if is_lacquered {
