@@ -3,12 +3,15 @@
 //! First a [`Place`] is found: which texels, with which weights. Textures of one material mostly share it. Then each
 //! texture's texels are decoded and summed up, two channels at a time, in 16-bit halves of each lane.
 //!
-//! Motion makes do with the nearest level and two by two texels of it; pictures at rest blend levels.
+//! Motion makes do with the nearest level and two by two texels of it; pictures at rest blend levels, and are sharp where surfaces graze (anisotropic filtering).
 
 use scene::Wrap;
 
 use crate::simd::{Float, Int, Isa, vectorized};
 use crate::texture::{MipTexture, Sampled};
+
+/// How much longer than wide a pixel's footprint in a texture may be, at rest, before the texture blurs.
+const ANISOTROPY_MAX: f32 = 8.0;
 
 /// Texture coordinates of eight pixels and how they change from pixel to pixel.
 #[derive(Debug, Clone, Copy, Default)]
@@ -70,7 +73,7 @@ fn locate_lanes<S: Isa>(
     let t = k(m[3]).mul_add(u, k(m[4]).mul_add(v, k(m[5])));
     let (s, t) = (wrapped::<S>(s, sampled.wrap_u), wrapped::<S>(t, sampled.wrap_v));
 
-    let rho_squared = rho_squared::<S>(texture, m, coordinates);
+    let rho_squared = rho_squared::<S>(texture, m, coordinates, smooth);
     // log2 of a float: its bits, read as an integer, are nearly linear in it.
     let log2 = rho_squared.bits().to_float().mul_add(k(1.0 / 8_388_608.0), k(-126.942_7));
     #[expect(clippy::cast_precision_loss, reason = "at most 16")]
@@ -165,7 +168,7 @@ fn unpacked<S: Isa>([red_blue, green_alpha]: [S::I; 2], unit: f32) -> [S::F; 4] 
 
 /// Square of how many texels of the full image a pixel spans, at least a tiny number.
 #[inline(always)]
-fn rho_squared<S: Isa>(texture: &MipTexture, m: &[f32; 6], coordinates: &Coordinates) -> S::F {
+fn rho_squared<S: Isa>(texture: &MipTexture, m: &[f32; 6], coordinates: &Coordinates, smooth: bool) -> S::F {
     let k = S::F::splat;
     #[expect(clippy::cast_precision_loss, reason = "at most 2^15")]
     let (width, height) = (texture.width as f32, texture.height as f32);
@@ -177,8 +180,12 @@ fn rho_squared<S: Isa>(texture: &MipTexture, m: &[f32; 6], coordinates: &Coordin
     let ty = k(m[3] * height).mul_add(uy, k(m[4] * height) * vy);
     let x = sx.mul_add(sx, tx * tx);
     let y = sy.mul_add(sy, ty * ty);
-    // The longer axis avoids shimmering at grazing angles but blurs; a little of the shorter one is a fair middle.
     let (long, short) = (x.max(y), x.min(y));
+    if smooth {
+        // Many samples make a pixel at rest, each at another place in it: together they cover the longer axis.
+        return short.max(long * k(1.0 / (ANISOTROPY_MAX * ANISOTROPY_MAX))).max(k(1e-12)).min(k(1e12));
+    }
+    // The longer axis avoids shimmering at grazing angles but blurs; a little of the shorter one is a fair middle.
     long.mul_add(k(0.7), short * k(0.3)).max(k(1e-12)).min(k(1e12))
 }
 
