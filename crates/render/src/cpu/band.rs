@@ -54,8 +54,8 @@ pub(super) struct Scratch {
     kept: Kept,
     fragments: Vec<Fragment>,
     blended: Vec<Fragment>,
-    /// Light in front of each pixel, and how much of what is behind it is still seen.
-    layers: Vec<[f32; 4]>,
+    /// Light in front of each pixel, and how much of what is behind it is still seen: red, green, blue of each.
+    layers: Vec<[f32; 6]>,
 }
 
 impl std::fmt::Debug for Scratch {
@@ -199,18 +199,17 @@ fn blend(frame: &Frame<'_>, band: usize, scratch: &mut Scratch) {
     }
     sort_and_keep_nearest(&mut scratch.blended);
     let Scratch { target, blended, layers, .. } = scratch;
-    layers.resize(target.ids.len(), [0.0, 0.0, 0.0, 1.0]);
+    layers.resize(target.ids.len(), [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]);
     for eight in blended.chunks(8) {
         let (ids, x, y) = lanes_of(target, eight);
-        let mut light = [[0.0; 8]; 4];
+        let mut light = [[0.0; 8]; 6];
         shade(frame.level, frame, &ids, &x, &y, &mut light);
         for (lane, fragment) in eight.iter().enumerate() {
             let layer = &mut layers[fragment.at as usize];
-            let alpha = light[3][lane].clamp(0.0, 1.0);
             for channel in 0..3 {
-                layer[channel] += layer[3] * alpha * light[channel][lane];
+                layer[channel] += layer[3 + channel] * light[channel][lane];
+                layer[3 + channel] *= light[3 + channel][lane];
             }
-            layer[3] *= 1.0 - alpha;
         }
     }
 }
@@ -254,14 +253,15 @@ fn write(
             let mut block: Block = [[[0.0; 8]; 3]; 2];
             for (n, row) in [row, last_row].into_iter().enumerate() {
                 let behind = background.light[y0 + row];
-                let mut light = [[behind[0]; 8], [behind[1]; 8], [behind[2]; 8], [1.0; 8]];
+                let [r, g, b] = behind.map(|light| [light; 8]);
+                let mut light = [r, g, b, [0.0; 8], [0.0; 8], [0.0; 8]];
                 let xs = std::array::from_fn(|lane| (x + lane) as f32);
                 shade(frame.level, frame, &ids[n], &xs, &[(y0 + row) as f32; 8], &mut light);
                 if !layers.is_empty() {
                     for lane in 0..8 {
                         let layer = layers[ats[n] + lane];
                         for channel in 0..3 {
-                            light[channel][lane] = light[channel][lane] * layer[3] + layer[channel];
+                            light[channel][lane] = light[channel][lane] * layer[3 + channel] + layer[channel];
                         }
                     }
                 }

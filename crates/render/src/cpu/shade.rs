@@ -28,18 +28,17 @@ use crate::texture::{Sampled, ShadedMaterial};
 const F0: f32 = 0.04;
 /// Below this roughness highlights would alias; the first levels of the reflections are finer than pixels.
 const ROUGHNESS_MIN: f32 = 0.03;
-/// The clearest glass, so that what it reflects can be divided by alpha.
-const ALPHA_MIN: f32 = 0.05;
 
 vectorized! {
-    /// Displayable linear light and alpha of eight ids at pixel positions `x`, `y`, where (0, 0) is the centre
-    /// of the top left pixel. Lanes with [`NOTHING`] are left as they are.
+    /// Displayable linear light of eight ids at pixel positions `x`, `y`, where (0, 0) is the centre of the top left
+    /// pixel: red, green, blue; and, of blended surfaces alone, what they leave of the light behind them, likewise.
+    /// Lanes with [`NOTHING`] are left as they are.
     pub(super) fn shade(
         frame: &Frame<'_>,
         ids: &[Id; 8],
         x: &[f32; 8],
         y: &[f32; 8],
-        out: &mut [[f32; 8]; 4],
+        out: &mut [[f32; 8]; 6],
     ) = shade_lanes;
 }
 
@@ -385,7 +384,7 @@ fn shade_lanes<S: Isa>(
     ids: &[Id; 8],
     x: &[f32; 8],
     y: &[f32; 8],
-    out: &mut [[f32; 8]; 4],
+    out: &mut [[f32; 8]; 6],
 ) {
     let (x, y) = (S::F::load(x), S::F::load(y));
     let mut left = !S::I::load_u32(ids).eq(S::I::splat(-1)).signs() & 0xff;
@@ -393,14 +392,15 @@ fn shade_lanes<S: Isa>(
     while left != 0 {
         let group = Group::next(frame, ids, left);
         let light = shade_group::<S>(frame, &group, x, y, &mut lookups);
+        let n_channels = if group.material.alpha_mode == AlphaMode::Blend { 6 } else { 3 };
         if group.lanes == 0xff {
-            for channel in 0..4 {
+            for channel in 0..n_channels {
                 light[channel].store(&mut out[channel]);
             }
             return;
         }
         let lanes = mask::<S>(group.lanes);
-        for channel in 0..4 {
+        for channel in 0..n_channels {
             let before = S::F::load(&out[channel]);
             S::F::select(lanes, light[channel], before).store(&mut out[channel]);
         }
@@ -489,7 +489,7 @@ fn shade_group<S: Isa>(
     x: S::F,
     y: S::F,
     lookups: &mut Lookups<'_>,
-) -> [S::F; 4] {
+) -> [S::F; 6] {
     let k = S::F::splat;
     let material = group.material;
     let surface = Surface::<S>::of(group, x, y);
@@ -497,8 +497,9 @@ fn shade_group<S: Isa>(
     surface.texture_coordinates(frame, group, &mut lookups.uvs);
     let [red, green, blue, alpha] = base_color::<S>(group, &surface, lookups);
     let base = [red, green, blue];
+    let blends = material.alpha_mode == AlphaMode::Blend;
     if material.unlit {
-        return [red, green, blue, alpha];
+        return layer::<S>(blends, base, alpha, [k(0.0); 3]);
     }
 
     let [ray, ray_x, ray_y] = frame.ray;
@@ -558,13 +559,13 @@ fn shade_group<S: Isa>(
     // What is not reflected comes out again (diffuse), or goes through.
     let mut diffuse = [k(0.0); 3];
     let mut specular = [k(0.0); 3];
-    let mut mean_reflectance = k(0.0);
+    let mut reflectances = [k(0.0); 3];
     for channel in 0..3 {
         f0[channel] = coat.f0[channel].mix(base[channel], metallic);
         let reflectance = f0[channel].mul_add(scale, bias) * f0[channel].mul_add(more, k(1.0));
         diffuse[channel] = base[channel] * (k(1.0) - metallic) * (k(1.0) - reflectance);
         specular[channel] = specular_light[channel] * (reflectance * specular_occlusion);
-        mean_reflectance = reflectance.mul_add(k(1.0 / 3.0), mean_reflectance);
+        reflectances[channel] = reflectance;
     }
     let through = coat.transmission * (k(1.0) - metallic);
     let mut light = [k(0.0); 3];
@@ -581,11 +582,9 @@ fn shade_group<S: Isa>(
     };
     let (is_lacquered, is_cloth, is_glass) = match material.coating.as_deref() {
         None => (false, false, false),
-        Some(coating) => (
-            coating.clearcoat > 0.0,
-            coating.sheen_color != [0.0; 3],
-            coating.transmission > 0.0 && material.alpha_mode == AlphaMode::Blend,
-        ),
+        Some(coating) => {
+            (coating.clearcoat > 0.0, coating.sheen_color != [0.0; 3], coating.transmission > 0.0 && blends)
+        }
     };
     let mut lacquer_light = [k(0.0); 3];
     if !frame.lights.is_empty() {
@@ -643,21 +642,32 @@ fn shade_group<S: Isa>(
             light[channel] = light[channel].mul_add(rest, lacquer * coat.clearcoat);
         }
     }
-    let mut shown = tone_mapped::<S>(light);
-    let mut alpha = alpha;
+    // What glass lets through of each colour; neither bent nor blurred.
+    let mut clear = [k(0.0); 3];
     if is_glass {
-        // One number says how much of what is behind is seen, so glass dims all colours alike.
-        let mut color = k(0.0);
         for channel in 0..3 {
-            color = (base[channel] * coat.tint[channel]).mul_add(k(1.0 / 3.0), color);
+            let inside = through * base[channel] * coat.tint[channel];
+            clear[channel] = (inside * (k(1.0) - reflectances[channel])).clamp01();
         }
-        let covered = (through * color).mul_add(mean_reflectance - k(1.0), k(1.0)).max(k(ALPHA_MIN));
-        alpha = alpha * covered;
-        // Blending will dim this by alpha; reflections are as bright on clear glass as on any.
-        shown = scaled::<S>(shown, k(1.0) / covered);
     }
-    let [red, green, blue] = shown;
-    [red, green, blue, alpha]
+    layer::<S>(blends, tone_mapped::<S>(light), alpha, clear)
+}
+
+/// What a surface adds to the light behind it and what it leaves of that: `alpha` of it is there, and `clear` of what is
+/// there lets light through. If it does not blend, all of it is there.
+#[inline(always)]
+fn layer<S: Isa>(blends: bool, [r, g, b]: V3<S>, alpha: S::F, clear: V3<S>) -> [S::F; 6] {
+    if !blends {
+        let none = S::F::zero();
+        return [r, g, b, none, none, none];
+    }
+    let one = S::F::splat(1.0);
+    let alpha = alpha.clamp01();
+    let mut left = [one; 3];
+    for channel in 0..3 {
+        left[channel] = alpha.mul_add(clear[channel] - one, one);
+    }
+    [r * alpha, g * alpha, b * alpha, left[0], left[1], left[2]]
 }
 
 /// The normal of a normal map.

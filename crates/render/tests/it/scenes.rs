@@ -426,7 +426,7 @@ fn transmission() -> Build {
         )
         .add(ball(40), scaled(-1.2, 0.0, 0.55), glass(0.5, Vec3::ONE))
         .add(ball(40), scaled(0.0, 0.0, 0.55), glass(1.0, Vec3::ONE))
-        .add(ball(40), scaled(1.2, 0.0, 0.55), glass(1.0, Vec3::splat(0.4)))
+        .add(ball(40), scaled(1.2, 0.0, 0.55), glass(1.0, Vec3::new(0.15, 0.8, 0.3)))
 }
 
 /// From within: walls beside and behind the eye, and one that almost touches it.

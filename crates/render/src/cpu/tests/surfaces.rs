@@ -252,6 +252,12 @@ fn glass_shows_what_is_behind_and_reflects_as_much_as_opaque_black() {
     let clear = seen(Some(red.clone()), pane(Vec3::ONE, 1.0));
     assert!(clear[0] > 200 && clear[1] < 90, "{clear:?}");
     assert!(seen(Some(red.clone()), pane(Vec3::ONE, 0.0))[1] > 150, "paint hides it");
+    // What comes through green glass is green.
+    let mut bottle = pane(Vec3::ONE, 1.0);
+    bottle.coating =
+        Some(Box::new(Coating { transmission: 1.0, tint: Vec3::new(0.1, 0.8, 0.2), ..Coating::default() }));
+    let [r, g, b] = seen(Some(unlit(0.8, 0.8, 0.8, 1.0)), bottle);
+    assert!(g > r + 60 && g > b + 40, "{r} {g} {b}");
     // In front of black, glass shows its reflections, as black paint does.
     let black = unlit(0.0, 0.0, 0.0, 1.0);
     let glass = seen(Some(black), pane(Vec3::ONE, 1.0));
