@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use convert::samples;
-use render::{RenderScene, Renderer, View, Yuv420};
+use render::{Look, RenderScene, Renderer, View, Yuv420};
 use scene::math::{Mat3, Quat, Vec3, Vec4};
 use scene::{Material, Model};
 
@@ -86,7 +86,7 @@ fn orbit(model: &Model, at: u32) -> View {
     let (eye, _orientation, fov_y) = render::frame_camera(bounds, width as f32 / height as f32);
     let target = bounds.map_or(Vec3::ZERO, |bounds| bounds.center());
     let eye = target + Quat::from_rotation_y((at as f32 * 2.0).to_radians()) * (eye - target);
-    View { eye, orientation: looking(eye, target), fov_y, width, height }
+    View { eye, orientation: looking(eye, target), fov_y, width, height, look: Look::default() }
 }
 
 /// World from view for a camera at `eye` that sees `target` in the middle, y up.

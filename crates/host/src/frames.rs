@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use encode::{Bitrate, H264Config, Picture, VideoEncoder};
 use protocol::live;
-use render::{Hit, REFINE_SAMPLES, Renderer, Stats, View, Yuv420};
+use render::{Hit, Look, REFINE_SAMPLES, Renderer, Stats, View, Yuv420};
 use scene::math::{Quat, Vec3};
 use tokio::sync::mpsc;
 
@@ -64,13 +64,19 @@ impl Wanted {
 
 /// `camera`, or one that frames `scene`.
 pub(crate) fn view(scene: &Scene, camera: Option<live::Camera>, (width, height): (u32, u32)) -> View {
+    let look = Look::default();
     match camera {
-        Some(live::Camera { eye, orientation, fov_y }) => {
-            View { eye: Vec3::from(eye), orientation: Quat::from_array(orientation), fov_y, width, height }
-        }
+        Some(live::Camera { eye, orientation, fov_y }) => View {
+            eye: Vec3::from(eye),
+            orientation: Quat::from_array(orientation),
+            fov_y,
+            width,
+            height,
+            look,
+        },
         None => {
             let (eye, orientation, fov_y) = render::frame_camera(scene.bounds, width as f32 / height as f32);
-            View { eye, orientation, fov_y, width, height }
+            View { eye, orientation, fov_y, width, height, look }
         }
     }
 }

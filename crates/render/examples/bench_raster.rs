@@ -9,7 +9,7 @@ use std::f32::consts::TAU;
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
-use render::{RenderScene, Renderer, View, Yuv420, frame_camera};
+use render::{Look, RenderScene, Renderer, View, Yuv420, frame_camera};
 use scene::math::{Affine3A, Quat, Vec2, Vec3, Vec4};
 use scene::{Material, Mesh, Model, Node, Primitive, Vertices};
 
@@ -39,7 +39,8 @@ fn measure(scene: &RenderScene, n_threads: NonZeroUsize, n_frames: usize, build_
     for frame in 0..n_frames + 5 {
         let turn = Quat::from_rotation_y(frame as f32 * 2f32.to_radians());
         // Nearer than the whole torus would ask for.
-        let view = View { eye: turn * (eye * 0.62), orientation: turn * orientation, fov_y, width, height };
+        let (eye, orientation) = (turn * (eye * 0.62), turn * orientation);
+        let view = View { eye, orientation, fov_y, width, height, look: Look::default() };
         let (wall_before, cpu_before) = (Instant::now(), cpu_ms());
         stats = renderer.render(scene, &view, &mut picture);
         // The first few warm up.

@@ -1,19 +1,20 @@
 //! Draws a model to a PNG; without one, a test scene: a grid of spheres, rougher to the right, metal in the front row.
 //!
-//! `cargo run --release -p render --example still -- [OUT.png] [MODEL.glb] [SAMPLES] [WIDTHxHEIGHT]`, in any order.
+//! `cargo run --release -p render --example still -- [OUT.png] [MODEL.glb] [SAMPLES] [WIDTHxHEIGHT] [SKY] [aces]`, in any order;
+//! skies are studio, day, overcast, dusk and even.
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sizes of a few thousand")]
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use render::{RenderScene, Renderer, View, frame_camera};
+use render::{Look, RenderScene, Renderer, Sky, ToneMapping, View, frame_camera};
 use scene::math::{Affine3A, Vec2, Vec3, Vec4};
 use scene::{Material, Mesh, Model, Node, Primitive, Vertices};
 
 fn main() -> ExitCode {
     let (mut out, mut model) = (PathBuf::from("still.png"), None);
-    let (mut n_samples, mut size) = (16, (1280, 720));
+    let (mut n_samples, mut size, mut look) = (16, (1280, 720), Look::default());
     for arg in std::env::args_os().skip(1) {
         let text = arg.to_str().unwrap_or_default();
         if let Ok(n) = text.parse() {
@@ -22,13 +23,19 @@ fn main() -> ExitCode {
             text.split_once('x').map(|(w, h)| (w.parse(), h.parse()))
         {
             size = (width, height);
+        } else if let Some(sky) =
+            Sky::ALL.into_iter().find(|sky| format!("{sky:?}").eq_ignore_ascii_case(text))
+        {
+            look.sky = sky;
+        } else if text == "aces" {
+            look.tone_mapping = ToneMapping::Aces;
         } else if text.ends_with(".png") {
             out = arg.into();
         } else {
             model = Some(PathBuf::from(arg));
         }
     }
-    match draw(model, n_samples, size) {
+    match draw(model, n_samples, size, look) {
         Ok(picture) => {
             picture.save(&out).expect("the picture can be written");
             println!("{}", out.display());
@@ -45,6 +52,7 @@ fn draw(
     model: Option<PathBuf>,
     n_samples: u32,
     (width, height): (u32, u32),
+    look: Look,
 ) -> Result<image::RgbaImage, Box<dyn std::error::Error>> {
     let model = match model {
         None => spheres(),
@@ -58,7 +66,7 @@ fn draw(
     };
     let scene = RenderScene::build(&model, &mut |_| ())?;
     let (eye, orientation, fov_y) = frame_camera(scene.bounds(), width as f32 / height as f32);
-    let view = View { eye, orientation, fov_y, width, height };
+    let view = View { eye, orientation, fov_y, width, height, look };
     let n_threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let rgba = Renderer::new(n_threads).still(&scene, &view, n_samples);
     image::RgbaImage::from_raw(width, height, rgba).ok_or_else(|| "sizes go from 16x16 to 4096x4096".into())

@@ -1,9 +1,11 @@
-//! Colour: sRGB (IEC 61966-2-1), tone mapping (Khronos PBR Neutral, specification 1.0), BT.709 limited range.
+//! Colour: sRGB (IEC 61966-2-1), tone mapping (Khronos PBR Neutral, specification 1.0; ACES as fitted by Stephen Hill),
+//! BT.709 limited range.
 //!
 //! Light is linear with BT.709 primaries, which sRGB shares. Lit surfaces are tone-mapped one by one, before they are
 //! blended or averaged: unlit colours and the background must come out as they went in. Pictures are sRGB-encoded, and
 //! the video matrix is applied to these encoded values, as browsers undo it.
 
+use crate::look::ToneMapping;
 use crate::simd::{Float, Int, Isa};
 
 /// Linear light of an sRGB-encoded value, both 0 to 1.
@@ -22,14 +24,60 @@ const START: f32 = 0.8 - 0.04;
 /// How fast bright colours fade to white.
 const DESATURATION: f32 = 0.15;
 
-/// Displayable linear light of scene light: Khronos PBR Neutral.
+/// Displayable linear light of scene light.
 #[inline(always)]
-pub(crate) fn tone_mapped<S: Isa>([r, g, b]: [S::F; 3]) -> [S::F; 3] {
-    let k = S::F::splat;
-    let (zero, one) = (S::F::zero(), k(1.0));
+pub(crate) fn tone_mapped<S: Isa>(mapping: ToneMapping, [r, g, b]: [S::F; 3]) -> [S::F; 3] {
     // Bounds keep infinite and negative light harmless; NaN becomes 0.
-    let bright = k(1e6);
-    let (r, g, b) = (r.max(zero).min(bright), g.max(zero).min(bright), b.max(zero).min(bright));
+    let (zero, bright) = (S::F::zero(), S::F::splat(1e6));
+    let light = [r.max(zero).min(bright), g.max(zero).min(bright), b.max(zero).min(bright)];
+    match mapping {
+        ToneMapping::Neutral => neutral::<S>(light),
+        ToneMapping::Aces => aces::<S>(light),
+        ToneMapping::Clipped => [light[0].clamp01(), light[1].clamp01(), light[2].clamp01()],
+    }
+}
+
+/// From BT.709 to the primaries that Hill's curve is applied in, with the tint of the reference rendering transform;
+/// exposure 1 / 0.6 included.
+const ACES_FROM_LIGHT: [[f32; 3]; 3] = [
+    [0.597_19 / 0.6, 0.354_58 / 0.6, 0.048_23 / 0.6],
+    [0.076 / 0.6, 0.908_34 / 0.6, 0.015_66 / 0.6],
+    [0.028_4 / 0.6, 0.133_83 / 0.6, 0.837_77 / 0.6],
+];
+/// And back.
+const SHOWN_FROM_ACES: [[f32; 3]; 3] =
+    [[1.604_75, -0.531_08, -0.073_67], [-0.102_08, 1.108_13, -0.006_05], [-0.003_27, -0.072_76, 1.076_02]];
+
+/// ACES' reference rendering and output transforms for sRGB screens, as fitted by Hill (BakingLab, ACES.hlsl).
+#[inline(always)]
+fn aces<S: Isa>(light: [S::F; 3]) -> [S::F; 3] {
+    let k = S::F::splat;
+    let [r, g, b] = multiplied::<S>(&ACES_FROM_LIGHT, light);
+    let mut curved = [r, g, b];
+    for x in &mut curved {
+        let above = x.mul_add(*x + k(0.024_578_6), k(-0.000_090_537));
+        let below = x.mul_add(x.mul_add(k(0.983_729), k(0.432_951)), k(0.238_081));
+        *x = above / below;
+    }
+    let [r, g, b] = multiplied::<S>(&SHOWN_FROM_ACES, curved);
+    [r.clamp01(), g.clamp01(), b.clamp01()]
+}
+
+#[inline(always)]
+fn multiplied<S: Isa>(m: &[[f32; 3]; 3], [r, g, b]: [S::F; 3]) -> [S::F; 3] {
+    let k = S::F::splat;
+    let mut out = [r, g, b];
+    for (out, row) in out.iter_mut().zip(m) {
+        *out = k(row[0]).mul_add(r, k(row[1]).mul_add(g, k(row[2]) * b));
+    }
+    out
+}
+
+/// Khronos PBR Neutral.
+#[inline(always)]
+fn neutral<S: Isa>([r, g, b]: [S::F; 3]) -> [S::F; 3] {
+    let k = S::F::splat;
+    let one = k(1.0);
     let low = r.min(g).min(b);
     let offset = S::F::select(low.lt(k(0.08)), (k(-6.25) * low).mul_add(low, low), k(0.04));
     let [r, g, b] = [r - offset, g - offset, b - offset];
@@ -86,4 +134,48 @@ pub(crate) fn chroma<S: Isa>([r, g, b]: [S::F; 3]) -> [S::F; 2] {
     let v = k(0.5 * 224.0).mul_add(r, k(128.0));
     let v = k(-0.0722 / 1.5748 * 224.0).mul_add(b, k(-0.7152 / 1.5748 * 224.0).mul_add(g, v));
     [u, v]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::Portable;
+
+    fn mapped(mapping: ToneMapping, light: [f32; 3]) -> [f32; 3] {
+        let splat = <Portable as Isa>::F::splat;
+        tone_mapped::<Portable>(mapping, light.map(splat)).map(|x| x.array()[0])
+    }
+
+    #[test]
+    fn aces_is_hills_fit() {
+        // By hand for grey: rows of both matrices add up to 1.
+        for light in [0.0_f32, 0.05, 0.18, 1.0, 6.0] {
+            let x = light / 0.6;
+            let wanted =
+                (x * (x + 0.024_578_6) - 0.000_090_537) / (x * (0.983_729 * x + 0.432_951) + 0.238_081);
+            for got in mapped(ToneMapping::Aces, [light; 3]) {
+                assert!((got - wanted.clamp(0.0, 1.0)).abs() < 1e-3, "{light}: {got}, not {wanted}");
+            }
+        }
+        let [r, g, b] = mapped(ToneMapping::Aces, [8.0, 0.1, 0.1]);
+        assert!(r > 0.95 && g > 0.15 && b > 0.1, "bright red fades towards white: {r} {g} {b}");
+    }
+
+    #[test]
+    fn neutral_keeps_base_colors_and_everything_stays_in_range() {
+        // The offset is what a dielectric reflects head-on.
+        for (got, wanted) in mapped(ToneMapping::Neutral, [0.5, 0.3, 0.2]).into_iter().zip([0.46, 0.26, 0.16])
+        {
+            assert!((got - wanted).abs() < 1e-6, "{got}, not {wanted}");
+        }
+        for mapping in [ToneMapping::Neutral, ToneMapping::Aces, ToneMapping::Clipped] {
+            for light in [[1e30, 0.0, 0.0], [f32::INFINITY; 3], [f32::NAN; 3], [-1.0, 2.0, 0.5], [0.0; 3]] {
+                let shown = mapped(mapping, light);
+                assert!(
+                    shown.iter().all(|x| (-1e-6..=1.000_1).contains(x)),
+                    "{mapping:?} {light:?}: {shown:?}"
+                );
+            }
+        }
+    }
 }

@@ -14,6 +14,7 @@ mod clusters;
 mod color;
 mod cpu;
 mod light;
+mod look;
 mod parallel;
 mod simd;
 mod texture;
@@ -21,4 +22,6 @@ mod view;
 
 pub use clusters::{BuildError, RenderScene};
 pub use cpu::{Hit, REFINE_SAMPLES, Renderer, Stats, Yuv420};
+pub use light::sky_light;
+pub use look::{Look, Sky, ToneMapping};
 pub use view::{FRAME_FOV_Y, SIZE_MAX, SIZE_MIN, View, frame_camera};

@@ -1,7 +1,4 @@
-//! The light: a photographer's studio, made up in code.
-//!
-//! A dome that is brighter above, a warm key softbox, a large cool fill, a strip for the rim and one overhead, over warm
-//! ground. From it come, once per process:
+//! The light of the surroundings ([`Sky`]), made up in code. From each come, once per process:
 //! - irradiance as spherical harmonics of order 2 (Ramamoorthi and Hanrahan, "An Efficient Representation for Irradiance
 //!   Environment Maps", SIGGRAPH 2001), divided by pi so that it multiplies albedo;
 //! - reflections, prefiltered by roughness with GGX (Karis, "Real Shading in Unreal Engine 4", SIGGRAPH 2013), in
@@ -17,6 +14,7 @@ use std::sync::OnceLock;
 
 use scene::math::Vec3;
 
+use crate::look::Sky;
 use crate::parallel::each_in_order;
 
 /// Roughness levels: level n holds perceptual roughness n / (LEVELS - 1).
@@ -26,6 +24,8 @@ pub(crate) const LEVELS: usize = 13;
 const EDGES: [usize; LEVELS] = [256, 160, 96, 80, 64, 64, 48, 48, 32, 32, 32, 32, 32];
 /// Directions per texel of a rough level. So few leave no visible noise, as the samples come from ever blurrier copies.
 const SAMPLES: u32 = 64;
+/// Where a sun is so much brighter than the rest that they would show as streaks.
+const SAMPLES_WITH_SUN: u32 = 320;
 
 /// Light from far away, by direction.
 #[derive(Debug)]
@@ -41,13 +41,14 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// The studio; computed at the first call, on up to `n_threads` threads.
-    pub(crate) fn studio(n_threads: NonZeroUsize) -> &'static Self {
-        static STUDIO: OnceLock<Environment> = OnceLock::new();
-        STUDIO.get_or_init(|| Self::of(n_threads, &studio_light))
+    /// Computed at the first call, on up to `n_threads` threads.
+    pub(crate) fn of_sky(sky: Sky, n_threads: NonZeroUsize) -> &'static Self {
+        static SKIES: [OnceLock<Environment>; Sky::ALL.len()] = [const { OnceLock::new() }; Sky::ALL.len()];
+        let n_samples = if matches!(sky, Sky::Day | Sky::Dusk) { SAMPLES_WITH_SUN } else { SAMPLES };
+        SKIES[sky as usize].get_or_init(|| Self::of(n_threads, n_samples, &|toward| sky_light(sky, toward)))
     }
 
-    fn of(n_threads: NonZeroUsize, light: &(dyn Fn(Vec3) -> Vec3 + Sync)) -> Self {
+    fn of(n_threads: NonZeroUsize, n_samples: u32, light: &(dyn Fn(Vec3) -> Vec3 + Sync)) -> Self {
         let mirror = Map::new(n_threads, EDGES[0], light);
         // Halvings of the mirror map: what rough reflections sample.
         let mut chain = vec![mirror];
@@ -58,7 +59,7 @@ impl Environment {
         let mut maps: Vec<Map> = Vec::new();
         for level in (2..LEVELS).step_by(2) {
             let roughness = level as f32 / (LEVELS - 1) as f32;
-            let lobe = Lobe::new(roughness, chain[0].edge, chain.len());
+            let lobe = Lobe::new(roughness, n_samples, chain[0].edge, chain.len());
             let map = Map::new(n_threads, EDGES[level], &|n| lobe.filtered(n, &chain));
             let finer = maps.last().unwrap_or(&chain[0]);
             maps.push(Map::new(n_threads, EDGES[level - 1], &|n| (finer.toward(n) + map.toward(n)) * 0.5));
@@ -78,6 +79,64 @@ impl Environment {
     }
 }
 
+/// Light that comes from direction `toward` (unit length, y is up), linear RGB.
+pub fn sky_light(sky: Sky, toward: Vec3) -> Vec3 {
+    match sky {
+        Sky::Studio => studio_light(toward),
+        Sky::Day => day_light(toward),
+        Sky::Overcast => overcast_light(toward),
+        Sky::Dusk => dusk_light(toward),
+        Sky::Even => Vec3::ONE,
+    }
+}
+
+/// 0 at `from` and 1 at `to`, smooth between.
+fn smooth(from: f32, to: f32, x: f32) -> f32 {
+    let t = ((x - from) / (to - from)).clamp(0.0, 1.0);
+    t * t * (3.0 - 2.0 * t)
+}
+
+/// Yaw from +z towards +x and pitch up, degrees.
+fn toward(yaw: f32, pitch: f32) -> Vec3 {
+    let ((sy, cy), (sp, cp)) = (yaw.to_radians().sin_cos(), pitch.to_radians().sin_cos());
+    Vec3::new(sy * cp, sp, cy * cp)
+}
+
+/// A round sun: `light` within `radius` degrees, and a soft rim.
+fn sun(d: Vec3, at: Vec3, radius: f32, light: Vec3) -> Vec3 {
+    let far = d.dot(at).clamp(-1.0, 1.0).acos().to_degrees();
+    light * smooth(radius * 1.5, radius * 0.5, far)
+}
+
+/// The sun is larger than the real one and its light spread over that: highlights stay, noise does not.
+fn day_light(d: Vec3) -> Vec3 {
+    let at = toward(-35.0, 52.0);
+    let horizon = Vec3::new(0.78, 0.86, 0.95);
+    let sky = horizon.lerp(Vec3::new(0.16, 0.32, 0.72), d.y.clamp(0.0, 1.0).powf(0.45));
+    // Haze around the sun.
+    let haze = Vec3::new(0.9, 0.8, 0.6) * (0.5 * d.dot(at).max(0.0).powi(24));
+    let ground = Vec3::new(0.34, 0.31, 0.26).lerp(Vec3::new(0.22, 0.2, 0.17), (-d.y).clamp(0.0, 1.0));
+    let dome = ground.lerp(sky + haze, smooth(-0.03, 0.03, d.y));
+    dome + sun(d, at, 4.5, Vec3::new(1.0, 0.94, 0.84) * 62.0)
+}
+
+/// The overcast sky of the CIE (Moon and Spencer, 1942): three times as bright above as at the horizon.
+fn overcast_light(d: Vec3) -> Vec3 {
+    let sky = Vec3::new(0.96, 0.99, 1.04) * (1.25 * (1.0 + 2.0 * d.y.max(0.0)) / 3.0);
+    let ground = Vec3::new(0.26, 0.25, 0.23);
+    ground.lerp(sky, smooth(-0.08, 0.08, d.y))
+}
+
+fn dusk_light(d: Vec3) -> Vec3 {
+    let at = toward(-48.0, 9.0);
+    let side = d.dot(Vec3::new(at.x, 0.0, at.z).normalize()) * 0.5 + 0.5;
+    let horizon = Vec3::new(0.34, 0.27, 0.40).lerp(Vec3::new(1.9, 0.85, 0.38), side * side);
+    let sky = horizon.lerp(Vec3::new(0.13, 0.17, 0.36), d.y.clamp(0.0, 1.0).powf(0.4));
+    let ground = Vec3::new(0.16, 0.13, 0.13).lerp(Vec3::new(0.08, 0.07, 0.08), (-d.y).clamp(0.0, 1.0));
+    let dome = ground.lerp(sky, smooth(-0.03, 0.05, d.y)) * 2.0;
+    dome + sun(d, at, 4.5, Vec3::new(1.0, 0.52, 0.22) * 90.0)
+}
+
 /// A rectangular light at infinity.
 struct Softbox {
     toward: Vec3,
@@ -93,9 +152,8 @@ struct Softbox {
 impl Softbox {
     /// Yaw from +z towards +x and pitch up, degrees.
     fn new(yaw: f32, pitch: f32, half_size: [f32; 2], softness: f32, light: Vec3) -> Self {
-        let ((sy, cy), (sp, cp)) = (yaw.to_radians().sin_cos(), pitch.to_radians().sin_cos());
-        let toward = Vec3::new(sy * cp, sp, cy * cp);
-        let across = Vec3::new(cy, 0.0, -sy);
+        let (sin, cos) = yaw.to_radians().sin_cos();
+        let (toward, across) = (toward(yaw, pitch), Vec3::new(cos, 0.0, -sin));
         Self { toward, across, up: toward.cross(across), half_size, softness, light }
     }
 
@@ -104,15 +162,13 @@ impl Softbox {
         if depth <= 0.02 {
             return Vec3::ZERO;
         }
-        let edge = |x: f32, half: f32| {
-            let t = ((half + self.softness - (x / depth).abs()) / (2.0 * self.softness)).clamp(0.0, 1.0);
-            t * t * (3.0 - 2.0 * t)
-        };
+        let edge = |x: f32, half: f32| smooth(half + self.softness, half - self.softness, (x / depth).abs());
         self.light * edge(d.dot(self.across), self.half_size[0]) * edge(d.dot(self.up), self.half_size[1])
     }
 }
 
-/// Light from direction `d` (unit length), linear, about 1 on average.
+/// A dome that is brighter above, a warm key softbox, a large cool fill, a strip for the rim and one overhead, over warm
+/// ground.
 fn studio_light(d: Vec3) -> Vec3 {
     static BOXES: OnceLock<[Softbox; 6]> = OnceLock::new();
     let boxes = BOXES.get_or_init(|| {
@@ -135,8 +191,7 @@ fn studio_light(d: Vec3) -> Vec3 {
     // The dome: a soft horizon, a floor that gives back some warm light.
     let sky = Vec3::new(0.40, 0.42, 0.45).lerp(Vec3::new(0.46, 0.49, 0.53), d.y.clamp(0.0, 1.0).sqrt());
     let ground = Vec3::new(0.27, 0.26, 0.25).lerp(Vec3::new(0.13, 0.125, 0.12), (-d.y).clamp(0.0, 1.0));
-    let t = (d.y / 0.24 + 0.5).clamp(0.0, 1.0);
-    let dome = ground.lerp(sky, t * t * (3.0 - 2.0 * t));
+    let dome = ground.lerp(sky, smooth(-0.12, 0.12, d.y));
     boxes.iter().fold(dome, |sum, b| sum + b.toward(d))
 }
 
@@ -248,14 +303,14 @@ struct Lobe {
 }
 
 impl Lobe {
-    fn new(roughness: f32, edge: usize, n_levels: usize) -> Self {
+    fn new(roughness: f32, n_samples: u32, edge: usize, n_levels: usize) -> Self {
         let alpha = roughness * roughness;
         let texel_solid_angle = 4.0 * std::f32::consts::PI / (edge * edge) as f32;
         let mut samples = Vec::new();
         let mut total = 0.0;
-        for n in 0..SAMPLES {
+        for n in 0..n_samples {
             // Hammersley points.
-            let (x, y) = ((n as f32 + 0.5) / SAMPLES as f32, n.reverse_bits() as f32 * 2f32.powi(-32));
+            let (x, y) = ((n as f32 + 0.5) / n_samples as f32, n.reverse_bits() as f32 * 2f32.powi(-32));
             let cos = ((1.0 - y) / (1.0 + (alpha * alpha - 1.0) * y)).sqrt();
             let sin = (1.0 - cos * cos).max(0.0).sqrt();
             let (s, c) = (x * std::f32::consts::TAU).sin_cos();
@@ -267,7 +322,7 @@ impl Lobe {
             // As large a blur as the sample stands for (Krivanek and Colbert, GPU Gems 3, chapter 20).
             let d = (cos * cos) * (alpha * alpha - 1.0) + 1.0;
             let pdf = alpha * alpha / (std::f32::consts::PI * d * d) / 4.0;
-            let solid_angle = 1.0 / (SAMPLES as f32 * pdf.max(1e-6));
+            let solid_angle = 1.0 / (n_samples as f32 * pdf.max(1e-6));
             let level = 0.5 * (solid_angle / texel_solid_angle).max(1.0).log2() + 1.0;
             // Half a level is half of the light from either.
             let (fine, coarse) = ((level as usize).min(n_levels - 1), (level as usize + 1).min(n_levels - 1));
@@ -350,7 +405,7 @@ mod tests {
     #[test]
     fn constant_light_stays_constant() {
         let c = Vec3::new(0.5, 1.0, 2.0);
-        let environment = Environment::of(NonZeroUsize::MIN, &|_| c);
+        let environment = Environment::of(NonZeroUsize::MIN, SAMPLES, &|_| c);
         let first = Vec3::from(environment.irradiance[0]);
         assert!((first - c).length() < 1e-3, "{first}");
         for band in &environment.irradiance[1..] {
@@ -361,7 +416,16 @@ mod tests {
 
     #[test]
     fn the_studio_is_lit_from_above() {
-        let [_, up, ..] = Environment::studio(NonZeroUsize::MIN).irradiance;
+        let [_, up, ..] = Environment::of_sky(Sky::Studio, NonZeroUsize::MIN).irradiance;
         assert!(up[1] > 0.2, "{up:?}");
+    }
+
+    #[test]
+    fn all_skies_are_about_as_bright() {
+        for sky in Sky::ALL {
+            let [mean, ..] = Environment::of_sky(sky, NonZeroUsize::MIN).irradiance;
+            let green = mean[1];
+            assert!((0.4..1.05).contains(&green), "{sky:?}: {mean:?}");
+        }
     }
 }

@@ -3,6 +3,8 @@
 use scene::Aabb;
 use scene::math::{DMat3, DQuat, DVec3, Mat3, Quat, Vec3};
 
+use crate::look::Look;
+
 /// Smallest width and height of a picture, in pixels.
 pub const SIZE_MIN: u32 = 16;
 /// Largest width and height of a picture, in pixels.
@@ -22,6 +24,8 @@ pub struct View {
     pub width: u32,
     /// Pixels.
     pub height: u32,
+    /// Light and colours.
+    pub look: Look,
 }
 
 /// Fov of [`frame_camera`]: 45°.
@@ -72,6 +76,7 @@ pub(crate) struct Camera {
     pub(crate) center_y_px: f32,
     pub(crate) width: u32,
     pub(crate) height: u32,
+    pub(crate) look: Look,
 }
 
 impl Camera {
@@ -86,6 +91,7 @@ impl Camera {
         let length = q.as_dquat().length();
         let q = if length.is_finite() && length > 1e-12 { q.as_dquat() / length } else { DQuat::IDENTITY };
         let axes = DMat3::from_quat(q);
+        let sky_yaw = view.look.sky_yaw;
         let fov_y = if view.fov_y.is_finite() { view.fov_y.clamp(0.002, 3.0) } else { FRAME_FOV_Y };
         Self {
             eye: eye.as_dvec3(),
@@ -97,6 +103,7 @@ impl Camera {
             center_y_px: height as f32 * 0.5 - 0.5 - jitter_px.1,
             width,
             height,
+            look: Look { sky_yaw: if sky_yaw.is_finite() { sky_yaw } else { 0.0 }, ..view.look },
         }
     }
 
@@ -148,7 +155,10 @@ mod tests {
     #[test]
     fn the_middle_ray_goes_forward() {
         let (eye, orientation, fov_y) = frame_camera(None, 2.0);
-        let camera = Camera::of(&View { eye, orientation, fov_y, width: 200, height: 100 }, (0.0, 0.0));
+        let camera = Camera::of(
+            &View { eye, orientation, fov_y, width: 200, height: 100, look: Look::default() },
+            (0.0, 0.0),
+        );
         let middle = camera.ray(99.5, 49.5).normalize();
         assert!((middle + eye.as_dvec3().normalize()).length() < 1e-6, "{middle}");
     }

@@ -4,6 +4,7 @@
 //! The picture is cut into horizontal bands, each small enough that depth and ids of its pixels stay in a core's L2
 //! cache. Culling happens in mesh space, where bounding spheres are spheres whatever the instance's transform.
 
+use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use scene::math::{DVec3, DVec4, Vec3, Vec4};
@@ -12,6 +13,7 @@ use super::pool::Pool;
 use super::split_sum::SplitSum;
 use crate::clusters::{Cluster, Geometry, Instance, Lamp, RenderScene, as_range, index, narrow};
 use crate::light::Environment;
+use crate::look::ToneMapping;
 use crate::simd::Level;
 use crate::view::Camera;
 
@@ -34,6 +36,9 @@ pub(super) struct Frame<'a> {
     pub(super) scene: &'a RenderScene,
     pub(super) environment: &'a Environment,
     pub(super) split_sum: &'a SplitSum,
+    /// Cosine and sine of the surroundings' turn.
+    pub(super) sky_turn: [f32; 2],
+    pub(super) tone_mapping: ToneMapping,
     pub(super) level: Level,
     pub(super) camera: Camera,
     /// Ray through pixel (x, y) in world space, of any length: `ray[0] + ray[1] * x + ray[2] * y`.
@@ -274,8 +279,12 @@ impl<'a> Frame<'a> {
         }));
         let mut frame = Self {
             scene,
-            // Made with the renderer.
-            environment: Environment::studio(std::num::NonZeroUsize::MIN),
+            environment: Environment::of_sky(
+                camera.look.sky,
+                NonZeroUsize::new(pool.n_workers()).unwrap_or(NonZeroUsize::MIN),
+            ),
+            sky_turn: [camera.look.sky_yaw.cos(), camera.look.sky_yaw.sin()],
+            tone_mapping: camera.look.tone_mapping,
             split_sum: SplitSum::get(),
             level,
             ray: [camera.ray(0.0, 0.0), camera.right, -camera.up].map(narrow3),

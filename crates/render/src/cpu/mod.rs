@@ -31,6 +31,7 @@ use self::pool::Pool;
 use self::split_sum::SplitSum;
 use crate::clusters::RenderScene;
 use crate::light::Environment;
+use crate::look::Sky;
 use crate::simd::Level;
 use crate::view::{Camera, View};
 
@@ -117,7 +118,7 @@ impl Renderer {
     fn with_level(n_threads: NonZeroUsize, level: Level) -> Self {
         let pool = Pool::new(n_threads);
         // The first frame should not wait for its light.
-        Environment::studio(n_threads);
+        Environment::of_sky(Sky::default(), n_threads);
         SplitSum::get();
         Self {
             level,

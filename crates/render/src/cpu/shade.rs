@@ -548,7 +548,7 @@ fn shade_group<S: Isa>(
     // Bumps must not reflect what is below the surface.
     let horizon = (dot::<S>(reflected, smooth_normal) + k(1.0)).clamp01();
     let specular_light = reflection::<S>(frame, reflected, roughness);
-    let diffuse_light = irradiance::<S>(frame.environment, normal);
+    let diffuse_light = irradiance::<S>(frame, normal);
     let [scale, bias] = frame.split_sum.at::<S>(roughness, facing);
     let single = scale + bias;
     // Light that one bounce does not let out comes out after more, tinted once more.
@@ -650,7 +650,7 @@ fn shade_group<S: Isa>(
             clear[channel] = (inside * (k(1.0) - reflectances[channel])).clamp01();
         }
     }
-    layer::<S>(blends, tone_mapped::<S>(light), alpha, clear)
+    layer::<S>(blends, tone_mapped::<S>(frame.tone_mapping, light), alpha, clear)
 }
 
 /// What a surface adds to the light behind it and what it leaves of that: `alpha` of it is there, and `clear` of what is
@@ -701,11 +701,19 @@ fn bumped<S: Isa>(
     normalized::<S>(bumped)
 }
 
+/// A direction as the turned surroundings have it.
+#[inline(always)]
+fn in_sky<S: Isa>(frame: &Frame<'_>, [x, y, z]: V3<S>) -> V3<S> {
+    let [cos, sin] = frame.sky_turn.map(S::F::splat);
+    [x.mul_add(cos, -(z * sin)), y, x.mul_add(sin, z * cos)]
+}
+
 /// Light that a white diffuse surface sends back.
 #[inline(always)]
-fn irradiance<S: Isa>(environment: &Environment, [x, y, z]: V3<S>) -> V3<S> {
+fn irradiance<S: Isa>(frame: &Frame<'_>, normal: V3<S>) -> V3<S> {
     let k = S::F::splat;
-    let c = &environment.irradiance;
+    let [x, y, z] = in_sky::<S>(frame, normal);
+    let c = &frame.environment.irradiance;
     let basis = [y, z, x, x * y, y * z, (z * z).mul_add(k(3.0), k(-1.0)), x * z, x.mul_add(x, -(y * y))];
     let mut out = [k(0.0); 3];
     for channel in 0..3 {
@@ -722,6 +730,7 @@ fn irradiance<S: Isa>(environment: &Environment, [x, y, z]: V3<S>) -> V3<S> {
 #[inline(always)]
 fn reflection<S: Isa>(frame: &Frame<'_>, d: V3<S>, roughness: S::F) -> V3<S> {
     let k = S::F::splat;
+    let d = in_sky::<S>(frame, d);
     let inverse = k(1.0) / (d[0].abs() + d[1].abs() + d[2].abs()).max(k(1e-20));
     let (x, y, z) = (d[0] * inverse, d[1] * inverse, d[2] * inverse);
     // Below the horizon the corners fold outwards.

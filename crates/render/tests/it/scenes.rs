@@ -2,7 +2,7 @@
 
 use std::f32::consts::{FRAC_PI_2, FRAC_PI_4, PI, TAU};
 
-use render::View;
+use render::{Look, Sky, ToneMapping, View};
 use scene::math::{Affine2, Affine3A, Mat3, Quat, Vec2, Vec3, Vec4};
 use scene::{AlphaMode, Coating, LightKind, Material, Primitive, Sampler, TextureUse, Vertices, Wrap};
 
@@ -59,6 +59,12 @@ pub(crate) fn all() -> Vec<Scene> {
         scene("thin", thin(), front()),
         scene("mirrored", mirrored(), front()),
         scene("instances", instances(), view(Vec3::new(4.0, 3.0, 6.0), Vec3::ZERO)),
+        scene("sky_day", roughness_and_metal(), under(Sky::Day, 0.0)),
+        scene("sky_overcast", roughness_and_metal(), under(Sky::Overcast, 0.0)),
+        scene("sky_dusk", roughness_and_metal(), under(Sky::Dusk, 0.0)),
+        scene("sky_even", roughness_and_metal(), under(Sky::Even, 0.0)),
+        scene("sky_turned", roughness_and_metal(), under(Sky::Studio, 2.0)),
+        scene("tone_mapping_aces", tone_mapping(), aces()),
         Scene { moves: true, ..scene("motion", everything(), view(Vec3::new(0.0, 0.6, 4.5), Vec3::ZERO)) },
     ]
 }
@@ -67,7 +73,18 @@ fn view(eye: Vec3, target: Vec3) -> View {
     let back = (eye - target).normalize();
     let right = Vec3::Y.cross(back).normalize();
     let orientation = Quat::from_mat3(&Mat3::from_cols(right, back.cross(right), back));
-    View { eye, orientation, fov_y: 0.62, width: SIZE.0, height: SIZE.1 }
+    View { eye, orientation, fov_y: 0.62, width: SIZE.0, height: SIZE.1, look: Look::default() }
+}
+
+fn under(sky: Sky, sky_yaw: f32) -> View {
+    View { look: Look { sky, sky_yaw, ..Look::default() }, ..view(Vec3::new(0.0, 0.0, 5.0), Vec3::ZERO) }
+}
+
+fn aces() -> View {
+    View {
+        look: Look { tone_mapping: ToneMapping::Aces, ..Look::default() },
+        ..view(Vec3::new(0.0, 0.0, 5.0), Vec3::ZERO)
+    }
 }
 
 fn scaled(x: f32, y: f32, size: f32) -> Affine3A {
@@ -447,12 +464,12 @@ fn near_plane() -> Build {
         )
 }
 
-/// Triangles of thousands of kilometres, far beyond what fixed point holds.
+/// Triangles of hundreds of kilometres, far beyond what fixed point holds.
 fn horizon() -> Build {
     let sea = Material { roughness: 0.2, ..plastic(Vec3::new(0.02, 0.1, 0.15)) };
     let tower = |x: f32, z: f32| at(x, 0.0, z) * Affine3A::from_scale(Vec3::new(0.5, 3.0, 0.5));
     Build::default()
-        .add(floor(4e6, 0.0), Affine3A::IDENTITY, sea)
+        .add(floor(4e5, 0.0), Affine3A::IDENTITY, sea)
         .add(cube(), tower(12.0, -10.0), plastic(Vec3::new(0.8, 0.3, 0.2)))
         .add(cube(), tower(30.0, -40.0), plastic(Vec3::new(0.8, 0.6, 0.2)))
         .add(cube(), tower(190.0, -170.0), plastic(Vec3::new(0.8, 0.8, 0.8)))

@@ -7,6 +7,7 @@ use scene::{AlphaMode, Material, Node, Primitive, Sampler, TextureUse, Vertices}
 
 use self::build::{Build, at, cube, everything, quad, sphere, texture, unlit};
 use super::*;
+use crate::look::{Look, ToneMapping};
 
 #[path = "../../../tests/it/build.rs"]
 mod build;
@@ -21,7 +22,14 @@ fn threads(n: usize) -> NonZeroUsize {
 
 /// From (0, 0, `z`) along -z.
 fn view_from(z: f32) -> View {
-    View { eye: Vec3::new(0.0, 0.0, z), orientation: Quat::IDENTITY, fov_y: 0.8, width: W, height: H }
+    View {
+        eye: Vec3::new(0.0, 0.0, z),
+        orientation: Quat::IDENTITY,
+        fov_y: 0.8,
+        width: W,
+        height: H,
+        look: Look::default(),
+    }
 }
 
 fn rendered(build: &Build, view: &View) -> Yuv420 {
@@ -226,7 +234,7 @@ fn inside_of_a_room_no_pixel_is_left_out() {
         for turn in 0..12 {
             let orientation =
                 Quat::from_rotation_y(turn as f32 * 0.7) * Quat::from_rotation_x(turn as f32 - 4.0);
-            let view = View { eye, orientation, fov_y: 1.5, width: W, height: H };
+            let view = View { eye, orientation, fov_y: 1.5, ..view_from(0.0) };
             let rgba = renderer.still(&scene, &view, 1);
             let holes = rgba.as_chunks::<4>().0.iter().filter(|p| p[0] > 5 || p[1] < 250).count();
             assert_eq!(holes, 0, "eye {n}, turn {turn}");
@@ -436,6 +444,7 @@ proptest! {
             fov_y,
             width: size.0,
             height: size.1,
+            look: Look::default(),
         };
         let scene = build.scene();
         let mut renderer = Renderer::new(threads(2));

@@ -164,6 +164,54 @@ fn surroundings_and_lamps_see_the_same_gloss() {
 }
 
 #[test]
+fn white_surfaces_lose_and_gain_nothing_in_a_white_furnace() {
+    // Half transparent before black, so that too much light would show as well.
+    let wall = at(0.0, 0.0, -1.5) * Affine3A::from_scale(Vec3::splat(4.0));
+    let look = Look { sky: Sky::Even, tone_mapping: ToneMapping::Clipped, ..Look::default() };
+    let view = View { look, ..view_from(4.0) };
+    for (metallic, roughness) in
+        [(1.0, 0.0), (1.0, 0.25), (1.0, 0.5), (1.0, 0.75), (1.0, 1.0), (0.0, 0.0), (0.0, 0.4), (0.0, 1.0)]
+    {
+        let white = Material {
+            base_color: Vec4::new(1.0, 1.0, 1.0, 0.5),
+            metallic,
+            roughness,
+            alpha_mode: AlphaMode::Blend,
+            ..Material::default()
+        };
+        let mut ball = sphere(48);
+        ball.vertices.colors.clear();
+        let build =
+            Build::default().quad(wall, unlit(0.0, 0.0, 0.0, 1.0)).add(ball, Affine3A::IDENTITY, white);
+        // The rim is 14.9 pixels from the middle.
+        for x in [0, 4, 8, 11, 13] {
+            for light in
+                rgb(&build, &view, W / 2 + x, H / 2).map(|code| linear_from_srgb(code as f32 / 255.0))
+            {
+                assert!((light - 0.5).abs() < 0.01, "metal {metallic}, roughness {roughness}, {x}: {light}");
+            }
+        }
+    }
+}
+
+#[test]
+fn who_turns_with_the_surroundings_sees_the_same() {
+    let turn = Quat::from_rotation_y(1.1);
+    let shiny = Material { roughness: 0.2, ..Material::default() };
+    let mut ball = sphere(64);
+    ball.vertices.colors.clear();
+    let scene = Build::default().add(ball, Affine3A::IDENTITY, shiny).scene();
+    let still = |view: &View| Renderer::new(threads(1)).still(&scene, view, 8);
+    let here = view_from(4.0);
+    let look = Look { sky_yaw: 1.1, ..Look::default() };
+    let there = View { eye: turn * here.eye, orientation: turn, look, ..here };
+    let same = psnr(&still(&here), &still(&there));
+    assert!(same > 42.0, "{same} dB");
+    let other = psnr(&still(&here), &still(&View { look: Look::default(), ..there }));
+    assert!(other < 30.0, "{other} dB");
+}
+
+#[test]
 fn textures_of_coatings_multiply_their_factors() {
     let texel = |texel: [u8; 4]| Build::default().image(1, 1, &[texel], Sampler::default());
     let picture = |build: Build, coating: Coating| {
