@@ -21,7 +21,7 @@ const SAMPLES: u32 = 256;
 pub(super) struct SplitSum([u32; EDGE * EDGE]);
 
 impl SplitSum {
-    /// Computed at the first call, in a hundredth of a second.
+    /// Computed at the first call, in some 0.15 thousand million instructions.
     pub(super) fn get() -> &'static Self {
         static TABLE: OnceLock<SplitSum> = OnceLock::new();
         TABLE.get_or_init(|| {
