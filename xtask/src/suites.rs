@@ -1,12 +1,16 @@
 //! `cargo xtask test`: every suite, one closing line.
+//!
+//! What a suite says goes to `target/tests/SUITE.log`, and to the terminal if there is one. Elsewhere, as in CI, only
+//! what was skipped and what failed is shown, so that the reason is found in a few lines.
 
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, IsTerminal, Write};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{root, tools};
+use crate::{root, target, tools};
 
 /// What a suite, or all of them, came to.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -106,10 +110,18 @@ pub(crate) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Runs one suite, shows its output, and counts by the closing lines of its runner.
+/// Lines of a failed suite that are shown where its runner does not mark what failed.
+const TAIL: usize = 200;
+
+/// Runs one suite, keeps its output, shows what matters of it, and counts by the closing lines of its runner.
 fn suite(name: &str, command: &mut Command) -> Result<Tally> {
     let started = Instant::now();
     println!("── {name}");
+    let folder = target().join("tests");
+    std::fs::create_dir_all(&folder)?;
+    let log = folder.join(format!("{}.log", name.replace('/', "-")));
+    let mut kept = BufWriter::new(File::create(&log)?);
+    let all_is_shown = std::io::stdout().is_terminal();
     let (reader, writer) = std::io::pipe()?;
     let mut child = command
         .stdin(Stdio::null())
@@ -120,19 +132,33 @@ fn suite(name: &str, command: &mut Command) -> Result<Tally> {
     // The command keeps write ends of the pipe; as long as it does, reading does not end.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut tally = Tally::default();
+    let mut lines = Vec::new();
     for line in BufReader::new(reader).split(b'\n') {
         let line = String::from_utf8_lossy(&line?).into_owned();
-        println!("{line}");
+        writeln!(kept, "{line}")?;
+        if all_is_shown || line.starts_with("SKIPPED:") {
+            println!("{line}");
+        }
         tally.add(count(&line));
+        lines.push(line);
     }
+    kept.flush()?;
     let status = child.wait()?;
     if !status.success() && tally.failed == 0 {
         // It fell over outside of a test, in building for example.
         tally.failed = 1;
         println!("suite {name} ended with {status} without naming a failed test");
     }
+    if tally.failed > 0 && !all_is_shown {
+        for line in what_failed(&lines) {
+            println!("{line}");
+        }
+    }
+    if tally.failed > 0 {
+        println!("everything it said: {}", log.display());
+    }
     if tally == Tally::default() {
-        bail!("suite {name} ran no test");
+        bail!("suite {name} ran no test: {}", log.display());
     }
     println!(
         "── {name}: {} passed, {} failed, {} skipped in {:.0} s",
@@ -142,6 +168,32 @@ fn suite(name: &str, command: &mut Command) -> Result<Tally> {
         started.elapsed().as_secs_f32()
     );
     Ok(tally)
+}
+
+/// The parts of a suite's output that tell what failed: cargo's and TAP's own blocks, else the last lines.
+fn what_failed(lines: &[String]) -> Vec<&str> {
+    let mut shown = Vec::new();
+    let mut within: Option<fn(&str) -> bool> = None;
+    for line in lines.iter().map(String::as_str) {
+        let text = line.trim();
+        if within.is_none() {
+            if text == "failures:" {
+                within = Some(|text| text.starts_with("test result:"));
+            } else if text.starts_with("not ok") {
+                within = Some(|text| text == "...");
+            }
+        }
+        if let Some(ends) = within {
+            shown.push(line);
+            if ends(text) {
+                within = None;
+            }
+        }
+    }
+    if shown.is_empty() {
+        shown.extend(lines[lines.len().saturating_sub(TAIL)..].iter().map(String::as_str));
+    }
+    shown
 }
 
 /// What one line of output says about tests.
@@ -209,6 +261,20 @@ fn strip_colors(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_failed_is_found() {
+        let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+        let cargo = "test a ... ok\nfailures:\n\n---- b stdout ----\nno\n\nfailures:\n    b\n\ntest result: FAILED. 1\nrunning 0";
+        assert_eq!(
+            what_failed(&lines(cargo)).join("\n"),
+            "failures:\n\n---- b stdout ----\nno\n\nfailures:\n    b\n\ntest result: FAILED. 1"
+        );
+        let tap = "ok 1 - a\nnot ok 2 - b\n  ---\n  error: 'no'\n  ...\nok 3 - c";
+        assert_eq!(what_failed(&lines(tap)).join("\n"), "not ok 2 - b\n  ---\n  error: 'no'\n  ...");
+        let other: Vec<String> = (0..500).map(|n| n.to_string()).collect();
+        assert_eq!(what_failed(&other), &other[500 - TAIL..]);
+    }
 
     #[test]
     fn closing_lines_of_all_runners_count() {
