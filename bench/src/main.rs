@@ -49,15 +49,16 @@ fn run() -> Result<()> {
     }
     let [belvedere, python, root, out, only @ ..] = args.as_slice() else {
         bail!(
-            "usage: bench BELVEDERE PYTHON ROOT OUT [sessions|load|soak[=SECONDS]|stream|browser|raster …]; `cargo xtask bench` fills this in"
+            "usage: bench BELVEDERE PYTHON ROOT OUT [sessions|load|soak[=SECONDS]|stream|browser|raster[=WORD,…] …]; `cargo xtask bench` fills this in"
         );
     };
     let tools =
         Tools { belvedere: belvedere.into(), python: python.into(), root: root.into(), out: out.into() };
     let wanted = |name: &str| only.is_empty() || only.iter().any(|one| one == name);
     let mut table = Table::default();
-    if wanted("raster") {
-        raster::run(&tools, &mut table).context("raster bench")?;
+    let mut matrix = None;
+    if let Some(words) = words_of("raster", only) {
+        matrix = Some(raster::run(&tools, words).context("raster bench")?);
     }
     if wanted("sessions") {
         sessions::run(&tools, &mut table).context("sessions bench")?;
@@ -66,8 +67,8 @@ fn run() -> Result<()> {
         load::run(&mut table).context("load bench")?;
     }
     // Ten minutes are for those who ask.
-    if let Some(soak) = only.iter().find(|one| one.split('=').next() == Some("soak")) {
-        let secs = soak.split_once('=').map_or(Ok(600), |(_, secs)| secs.parse());
+    if let Some(secs) = words_of("soak", only).filter(|_| !only.is_empty()) {
+        let secs = if secs.is_empty() { Ok(600) } else { secs.parse() };
         load::soak(secs.context("soak=SECONDS")?, &mut table).context("held load")?;
     }
     if wanted("stream") {
@@ -76,7 +77,41 @@ fn run() -> Result<()> {
     if wanted("browser") {
         stream::browser(&tools, &mut table).context("browser bench")?;
     }
-    print!("{table}");
-    std::fs::write(tools.out.join("bench.json"), serde_json::to_string_pretty(&table)?)?;
+    if !table.is_empty() {
+        print!("{table}");
+    }
+    if let Some(matrix) = &matrix {
+        print!("{matrix}");
+    }
+    let figures = serde_json::json!({ "figures": table, "raster": matrix });
+    std::fs::write(tools.out.join("bench.json"), serde_json::to_string_pretty(&figures)?)?;
     Ok(())
+}
+
+/// What follows `=` in `part=…` if that part is wanted: nothing for `part` alone, or where no part is named.
+fn words_of<'a>(part: &str, only: &'a [String]) -> Option<&'a str> {
+    let named = only.iter().find_map(|one| match one.split_once('=') {
+        None => (one == part).then_some(""),
+        Some((name, words)) => (name == part).then_some(words),
+    });
+    named.or(only.is_empty().then_some(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::words_of;
+
+    #[test]
+    fn parts_are_named_with_and_without_words() {
+        let args = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        for (only, expected) in [
+            (&[][..], Some("")),
+            (&["raster"], Some("")),
+            (&["load", "raster=720p,1000k"], Some("720p,1000k")),
+            (&["load"], None),
+            (&["rasters"], None),
+        ] {
+            assert_eq!(words_of("raster", &args(only)), expected, "{only:?}");
+        }
+    }
 }

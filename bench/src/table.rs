@@ -68,6 +68,10 @@ impl Table {
 }
 
 impl Table {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// Adds what somebody else summed up: `{"p50", "p95", "min", "max", "n"}`.
     pub(crate) fn add_summary(
         &mut self,

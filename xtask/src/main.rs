@@ -3,7 +3,7 @@
 //! | command | does |
 //! |---|---|
 //! | `test` | runs every test there is, installs what they need below `target/`, ends with `N passed, N failed` |
-//! | `bench` | measures, prints one table, writes `target/bench.json`; parts: `raster`, `sessions`, `load`, `stream`, `browser`, and `soak` or `soak=SECONDS` when asked for |
+//! | `bench` | measures, prints one table, writes `target/bench.json`; parts: `raster` (all of its matrix, or `raster=WORD,…` as in `raster=1000k,720p`), `sessions`, `load`, `stream`, `browser`, and `soak` or `soak=SECONDS` when asked for |
 //! | `compare` | draws ten models of `../shared/testdata`, or those named, with us and with Blender's path tracer, and says how different they look |
 //! | `generate` | writes what is made from contracts and committed: `crates/protocol/src/live/rpc.rs`, `api/openapi.json`, `web/dist` |
 //! | `fresh` | fails if `generate` would change anything |
@@ -43,12 +43,17 @@ fn main() -> ExitCode {
 /// Builds and runs the bench; `only` names the parts to run.
 fn bench(only: &[&str]) -> Result<()> {
     // Peers are installed only where they are wanted.
-    let wanted = |part: &str| only.is_empty() || only.contains(&part);
+    let wanted = |part: &str| only.is_empty() || only.iter().any(|one| one.split('=').next() == Some(part));
     if wanted("browser") {
         tools::npm()?;
         tools::chromium()?;
     }
-    let python = if wanted("raster") { tools::bench_python()? } else { "python3".into() };
+    let mut python = "python3".into();
+    if wanted("raster") {
+        python = tools::bench_python()?;
+        tools::bench_npm()?;
+        tools::chromium()?;
+    }
     let (belvedere, bench) = (tools::binary(true)?, tools::build("bench", true)?);
     tools::run(Command::new(bench).arg(belvedere).arg(python).arg(root()).arg(target()).args(only))
 }

@@ -124,6 +124,11 @@ pub(crate) fn conformance_npm() -> Result<()> {
     npm_packages("conformance/node", "npm-conformance", &[])
 }
 
+/// Installs the npm packages of `bench/three/`.
+pub(crate) fn bench_npm() -> Result<()> {
+    npm_packages("bench/three", "npm-bench", &[])
+}
+
 /// Installs a folder's npm packages below `target/` if its lock file changed, and links them where Node looks.
 fn npm_packages(folder: &str, name: &str, workspaces: &[&str]) -> Result<()> {
     if !works("node") || !works("npm") {
