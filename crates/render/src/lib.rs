@@ -3,7 +3,7 @@
 //! A [`RenderScene`] is built once from a [`scene::Model`]; a [`Renderer`] with its own threads turns it and a [`View`]
 //! into I420 (for the encoder), RGBA (for a still) or the point below a pixel.
 //!
-//! What this crate does not know: files, sessions, encoders, clocks.
+//! What this crate does not know: files, sessions, encoders. It reads a clock, but only to tell what a frame took.
 
 #![allow(
     clippy::needless_range_loop,
@@ -21,7 +21,7 @@ mod texture;
 mod view;
 
 pub use clusters::{BuildError, RenderScene};
-pub use cpu::{Hit, REFINE_SAMPLES, Renderer, Stats, Yuv420};
+pub use cpu::{Hit, REFINE_SAMPLES, Renderer, StageTimes, Stats, Yuv420};
 pub use light::sky_light;
 pub use look::{Look, Sky, ToneMapping};
 pub use view::{FRAME_FOV_Y, SIZE_MAX, SIZE_MIN, View, frame_camera};

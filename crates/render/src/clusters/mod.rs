@@ -178,6 +178,9 @@ pub(crate) struct Instance {
     pub(crate) scale: f32,
     /// The transform turns counter-clockwise into clockwise.
     pub(crate) mirrored: bool,
+    /// Bounding sphere in the world.
+    pub(crate) center: DVec3,
+    pub(crate) radius: f32,
 }
 
 /// Lux beyond which lamps are dimmed. Files state anything from 1 to the 100,000 of the sun, and pictures have one
@@ -367,13 +370,17 @@ impl RenderScene {
                 continue;
             }
             for &geometry in &geometries_of_mesh[mesh as usize] {
+                let scale = scale_bound(&world_from_mesh.matrix3);
+                let Geometry { center, radius, .. } = self.geometries[geometry as usize];
                 self.instances.push(Instance {
                     geometry,
                     node: index(node),
                     world_from_mesh,
                     mesh_from_world,
-                    scale: scale_bound(&world_from_mesh.matrix3),
+                    scale,
                     mirrored: world_from_mesh.matrix3.determinant() < 0.0,
+                    center: world_from_mesh.transform_point3(center.as_dvec3()),
+                    radius: radius * scale,
                 });
             }
         }

@@ -15,14 +15,16 @@
 use scene::AlphaMode;
 
 use super::background::Background;
-use super::frame::{Frame, Id, NOTHING};
+use super::frame::{Frame, Id, NOTHING, Visible};
 use super::raster::{
     Fragment, Kept, Style, Target, Transformed, collect, collect_clipped, draw_opaque, draw_opaque_clipped,
     transform,
 };
 use super::shade::{shade, shade_alpha};
+use super::times::{Lap, StageTimes};
 use crate::color::{chroma, luma, srgb_encoded};
 use crate::simd::{Float, Int, Isa, Level, vectorized};
+use crate::view::Camera;
 
 /// Blended surfaces that a pixel shows at most: the nearest ones.
 const LAYERS_MAX: usize = 12;
@@ -31,9 +33,14 @@ const FRAGMENTS_PER_PIXEL: usize = 3;
 /// Triangles whose fragments are looked at together.
 const COLLECT_BLOCKS: usize = 2;
 
+/// Blocks of pixels that are shaded before they are converted: 6 KiB of light.
+const CHUNK_BLOCKS: usize = 32;
+
 /// Where a band's pixels go.
 #[derive(Debug)]
 pub(super) struct BandOut<'a> {
+    /// Its number, from the top of the picture.
+    pub(super) band: usize,
     /// Sums of displayable linear light: red, green, blue, each row after row.
     pub(super) sums: Option<[&'a mut [f32]; 3]>,
     pub(super) bytes: Bytes<'a>,
@@ -56,6 +63,9 @@ pub(super) struct Scratch {
     blended: Vec<Fragment>,
     /// Light in front of each pixel, and how much of what is behind it is still seen: red, green, blue of each.
     layers: Vec<[f32; 6]>,
+    blocks: [Block; CHUNK_BLOCKS],
+    /// What this worker has spent on the frame.
+    pub(super) times: StageTimes,
 }
 
 impl std::fmt::Debug for Scratch {
@@ -64,20 +74,21 @@ impl std::fmt::Debug for Scratch {
     }
 }
 
-/// Draws `band`. With sums, the new sample is added and the bytes show the sums times `weight`.
+/// Draws a band. With sums, the new sample is added and the bytes show the sums times `weight`.
 pub(super) fn draw_band(
     frame: &Frame<'_>,
     background: &Background,
-    band: usize,
     weight: f32,
     scratch: &mut Scratch,
     out: &mut BandOut<'_>,
 ) {
+    let mut lap = Lap::start();
+    let band = out.band;
     let (y0, rows) = rows_of(frame.camera.height, frame.bands.rows, band);
     scratch.target.clear(frame.camera.width, y0, rows);
     let mut blends = false;
     for &at in frame.bands.clusters(band) {
-        match alpha_mode(frame, at) {
+        match frame.visible[at as usize].alpha_mode {
             AlphaMode::Opaque => draw_cluster(frame, at, scratch),
             AlphaMode::Mask { cutoff } => {
                 collect_cluster(frame, at, scratch, |frame, scratch| test_alpha(frame, cutoff, scratch));
@@ -85,30 +96,24 @@ pub(super) fn draw_band(
             AlphaMode::Blend => blends = true,
         }
     }
+    lap.end(&mut scratch.times.raster);
     scratch.layers.clear();
     if blends {
         blend(frame, band, scratch);
+        lap.end(&mut scratch.times.blend);
     }
-    write(frame, background, weight, scratch, out);
+    write(frame, background, weight, scratch, out, &mut lap);
 }
 
 /// First row and number of rows of a band.
-pub(super) fn rows_of(height: u32, rows: u32, band: usize) -> (u32, u32) {
+fn rows_of(height: u32, rows: u32, band: usize) -> (u32, u32) {
     let y0 = band as u32 * rows;
     (y0, rows.min(height - y0))
 }
 
-fn alpha_mode(frame: &Frame<'_>, at: u32) -> AlphaMode {
-    let instance = &frame.scene.instances[frame.visible[at as usize].instance as usize];
-    let geometry = &frame.scene.geometries[instance.geometry as usize];
-    frame.scene.materials[geometry.material as usize].alpha_mode
-}
-
 fn style(frame: &Frame<'_>, at: u32) -> Style {
-    let instance = &frame.scene.instances[frame.visible[at as usize].instance as usize];
-    let geometry = &frame.scene.geometries[instance.geometry as usize];
-    let double_sided = frame.scene.materials[geometry.material as usize].double_sided;
-    Style { first_id: at << 7, mirrored: instance.mirrored, double_sided }
+    let Visible { mirrored, double_sided, .. } = frame.visible[at as usize];
+    Style { first_id: at << 7, mirrored, double_sided }
 }
 
 fn draw_cluster(frame: &Frame<'_>, at: u32, scratch: &mut Scratch) {
@@ -185,7 +190,7 @@ fn blend(frame: &Frame<'_>, band: usize, scratch: &mut Scratch) {
     scratch.blended.clear();
     let limit = scratch.target.ids.len() * FRAGMENTS_PER_PIXEL;
     for &at in frame.bands.clusters(band) {
-        if alpha_mode(frame, at) == AlphaMode::Blend {
+        if frame.visible[at as usize].alpha_mode == AlphaMode::Blend {
             collect_cluster(frame, at, scratch, |_, scratch| {
                 scratch.blended.append(&mut scratch.fragments);
                 if scratch.blended.len() > limit {
@@ -235,52 +240,81 @@ fn write(
     weight: f32,
     scratch: &mut Scratch,
     out: &mut BandOut<'_>,
+    lap: &mut Lap,
 ) {
-    let Scratch { target, layers, .. } = scratch;
+    let Scratch { target, layers, blocks, times, .. } = scratch;
     let (width, rows) = (target.width as usize, target.rows as usize);
     let y0 = target.y0 as usize;
     let background_suffices = out.sums.is_none() && matches!(out.bytes, Bytes::Video { .. });
     for row in (0..rows).step_by(2) {
         let last_row = (row + 1).min(rows - 1);
         write_background(background, y0, row, n_rows_at(row, rows), width, out);
-        for x in (0..width).step_by(8) {
-            let ats = [row * target.stride + x, last_row * target.stride + x];
-            let ids = ats.map(|at| target.ids[at..].first_chunk::<8>().copied().unwrap_or([NOTHING; 8]));
-            let empty = ids.as_flattened().iter().fold(NOTHING, |all, id| all & id) == NOTHING;
-            if empty && layers.is_empty() && background_suffices {
-                continue;
-            }
-            let mut block: Block = [[[0.0; 8]; 3]; 2];
-            for (n, row) in [row, last_row].into_iter().enumerate() {
-                let behind = background.light[y0 + row];
-                let [r, g, b] = behind.map(|light| [light; 8]);
-                let mut light = [r, g, b, [0.0; 8], [0.0; 8], [0.0; 8]];
-                let xs = std::array::from_fn(|lane| (x + lane) as f32);
-                shade(frame.level, frame, &ids[n], &xs, &[(y0 + row) as f32; 8], &mut light);
-                if !layers.is_empty() {
-                    for lane in 0..8 {
-                        let layer = layers[ats[n] + lane];
-                        for channel in 0..3 {
-                            light[channel][lane] = light[channel][lane] * layer[3 + channel] + layer[channel];
+        for first_x in (0..width).step_by(CHUNK_BLOCKS * 8) {
+            let n_blocks = (width - first_x).div_ceil(8).min(CHUNK_BLOCKS);
+            // One bit for each block with something to show.
+            let mut shown = 0u32;
+            for (n, block) in blocks[..n_blocks].iter_mut().enumerate() {
+                let x = first_x + n * 8;
+                let ats = [row * target.stride + x, last_row * target.stride + x];
+                let ids = ats.map(|at| target.ids[at..].first_chunk::<8>().copied().unwrap_or([NOTHING; 8]));
+                let empty = ids.as_flattened().iter().fold(NOTHING, |all, id| all & id) == NOTHING;
+                if empty && layers.is_empty() && background_suffices {
+                    continue;
+                }
+                shown |= 1 << n;
+                for (n, row) in [row, last_row].into_iter().enumerate() {
+                    let behind = background.light[y0 + row];
+                    let [r, g, b] = behind.map(|light| [light; 8]);
+                    let mut light = [r, g, b, [0.0; 8], [0.0; 8], [0.0; 8]];
+                    let xs = std::array::from_fn(|lane| (x + lane) as f32);
+                    shade(frame.level, frame, &ids[n], &xs, &[(y0 + row) as f32; 8], &mut light);
+                    if !layers.is_empty() {
+                        for lane in 0..8 {
+                            let layer = layers[ats[n] + lane];
+                            for channel in 0..3 {
+                                light[channel][lane] =
+                                    light[channel][lane] * layer[3 + channel] + layer[channel];
+                            }
                         }
                     }
+                    block[n] = [light[0], light[1], light[2]];
                 }
-                block[n] = [light[0], light[1], light[2]];
             }
-            write_block(frame.level, &mut block, (x, y0 + row), (row, rows, width), weight, out);
+            if shown == 0 {
+                continue;
+            }
+            lap.end(&mut times.shade);
+            for (n, block) in blocks[..n_blocks].iter_mut().enumerate() {
+                if shown >> n & 1 == 1 {
+                    let x = first_x + n * 8;
+                    write_block(frame.level, block, (x, y0 + row), (row, rows, width), weight, out);
+                }
+            }
+            lap.end(&mut times.convert);
         }
     }
+    lap.end(&mut times.convert);
 }
 
 /// Shows the sums without drawing.
-pub(super) fn show_sums(level: Level, width: u32, y0: u32, rows: u32, weight: f32, out: &mut BandOut<'_>) {
-    let (width, rows) = (width as usize, rows as usize);
+pub(super) fn show_sums(
+    level: Level,
+    camera: &Camera,
+    rows_per_band: u32,
+    weight: f32,
+    scratch: &mut Scratch,
+    out: &mut BandOut<'_>,
+) {
+    let mut lap = Lap::start();
+    let (y0, rows) = rows_of(camera.height, rows_per_band, out.band);
+    let (width, rows) = (camera.width as usize, rows as usize);
     for row in (0..rows).step_by(2) {
         for x in (0..width).step_by(8) {
             let mut block: Block = [[[0.0; 8]; 3]; 2];
             write_block(level, &mut block, (x, y0 as usize + row), (row, rows, width), weight, out);
         }
     }
+    lap.end(&mut scratch.times.convert);
 }
 
 /// Adds `block` to the sums, if there are any, and writes bytes. `place`: x and y in the picture; `extent`: row in the

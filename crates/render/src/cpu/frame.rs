@@ -6,11 +6,15 @@
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
+use scene::AlphaMode;
 use scene::math::{DVec3, DVec4, Vec3, Vec4};
 
+use super::band::Scratch;
 use super::pool::Pool;
 use super::split_sum::SplitSum;
+use super::times::Lap;
 use crate::clusters::{Cluster, Geometry, Instance, Lamp, RenderScene, as_range, index, narrow};
 use crate::light::Environment;
 use crate::look::ToneMapping;
@@ -21,6 +25,8 @@ use crate::view::Camera;
 const BAND_PIXELS: u32 = 48 * 1024;
 /// Clusters that one task culls.
 const CULL_TASK: u32 = 1024;
+/// Instances that one task looks at.
+const PLACE_TASK: usize = 128;
 /// Screen coordinates that fixed point can hold, in pixels.
 pub(super) const GUARD_PX: f32 = (1 << 19) as f32;
 /// How far a coarser level may be from the full surface, in pixels.
@@ -55,6 +61,10 @@ pub(super) struct Frame<'a> {
     pub(super) bands: Bands,
     /// As many as the scene has.
     pub(super) lights: Vec<Shining>,
+    /// Triangles of the visible clusters.
+    pub(super) n_triangles: u64,
+    /// What it took before the first task.
+    pub(super) setup: Duration,
 }
 
 /// A light as the camera sees it.
@@ -94,11 +104,18 @@ pub(super) struct Visible {
     last_band: u16,
     /// Crosses the near plane or leaves the range of fixed point: triangles must be clipped.
     pub(super) clipped: bool,
+    /// As in the instance.
+    pub(super) mirrored: bool,
+    /// As in the material.
+    pub(super) double_sided: bool,
+    pub(super) alpha_mode: AlphaMode,
 }
 
 /// The camera as an instance's mesh space sees it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Placed {
+    /// Some of the instance may be in the picture; if not, all else is stale.
+    is_seen: bool,
     /// Homogeneous pixel position of a point: (x · p, y · p) / (w · p), with p = (point, 1). (0, 0) is the centre of the
     /// top left pixel; w is the distance along the view direction in metres.
     pub(super) x: Vec4,
@@ -135,6 +152,7 @@ impl Placed {
         let normals = inverse.transpose() * f64::from(instance.scale);
         let tangents = axes * (1.0 / f64::from(instance.scale));
         Self {
+            is_seen: true,
             x: narrow4(x),
             y: narrow4(y),
             w: narrow4(w),
@@ -178,6 +196,33 @@ struct Frustum {
     last_band: f32,
 }
 
+/// Tests whole instances.
+struct WorldFrustum {
+    eye: DVec3,
+    /// Of positions from the eye.
+    frustum: Frustum,
+}
+
+impl WorldFrustum {
+    fn of(camera: &Camera, near: f32, bands: &Bands) -> Self {
+        let (x, y, w) = rows_of_pixels(camera);
+        let row = |v: DVec3| narrow3(v).extend(0.0);
+        Self { eye: camera.eye, frustum: Frustum::of(row(x), row(y), row(w), camera, near, bands) }
+    }
+
+    fn sees(&self, instance: &Instance) -> bool {
+        self.frustum.sees(narrow3(instance.center - self.eye), instance.radius)
+    }
+}
+
+/// What makes homogeneous pixel positions of a position from the eye: x, y, w.
+fn rows_of_pixels(camera: &Camera) -> (DVec3, DVec3, DVec3) {
+    let focal = f64::from(camera.focal_px);
+    let x = camera.right * focal + camera.forward * f64::from(camera.center_x_px);
+    let y = camera.up * -focal + camera.forward * f64::from(camera.center_y_px);
+    (x, y, camera.forward)
+}
+
 /// Where a sphere is.
 enum Seen {
     No,
@@ -185,14 +230,14 @@ enum Seen {
 }
 
 impl Frustum {
-    fn of(placed: &Placed, camera: &Camera, near: f32, bands: &Bands) -> Self {
+    /// From the homogeneous pixel position of a point.
+    fn of(x: Vec4, y: Vec4, w: Vec4, camera: &Camera, near: f32, bands: &Bands) -> Self {
         // A pixel more than the picture on each side, against rounding.
         let plane = |v: Vec4| {
             let length = v.truncate().length();
             if length > 0.0 && length.is_finite() { v / length } else { Vec4::ZERO }
         };
         let (right, bottom) = (camera.width as f32 + 0.5, camera.height as f32 + 0.5);
-        let Placed { x, y, w, .. } = *placed;
         Self {
             planes: [
                 plane(x + w * 1.5),
@@ -251,10 +296,51 @@ impl Frustum {
     }
 }
 
-/// Clusters of one instance for one task to cull.
+/// Clusters for one task to cull: those of a few whole instances, or a part of one instance's.
+#[derive(Debug)]
 struct CullTask {
-    instance: u32,
+    instances: Range<u32>,
+    /// Of each instance, counted from its first cluster at full detail; an end beyond the last means all.
     clusters: Range<u32>,
+    /// What was found, in order.
+    found: Vec<Visible>,
+    n_triangles: u64,
+}
+
+impl CullTask {
+    /// What there is to do for `scene`, whatever the camera.
+    fn all_of(scene: &RenderScene) -> Vec<Self> {
+        let mut tasks: Vec<Self> = Vec::new();
+        let mut room = 0;
+        for (at, instance) in scene.instances.iter().enumerate() {
+            let at = index(at);
+            let clusters = &scene.geometries[instance.geometry as usize].levels[0].clusters;
+            let n = clusters.end - clusters.start;
+            // Finding out that an instance is not seen costs as much as culling a few clusters.
+            let cost = n.saturating_add(3);
+            match tasks.last_mut() {
+                Some(last) if cost <= room => {
+                    last.instances.end = at + 1;
+                    room -= cost;
+                }
+                _ if n <= CULL_TASK => {
+                    tasks.push(Self::new(at, 0..u32::MAX));
+                    room = CULL_TASK.saturating_sub(cost);
+                }
+                _ => {
+                    for start in (0..n).step_by(CULL_TASK as usize) {
+                        tasks.push(Self::new(at, start..(start + CULL_TASK).min(n)));
+                    }
+                    room = 0;
+                }
+            }
+        }
+        tasks
+    }
+
+    fn new(instance: u32, clusters: Range<u32>) -> Self {
+        Self { instances: instance..instance + 1, clusters, found: Vec::new(), n_triangles: 0 }
+    }
 }
 
 impl<'a> Frame<'a> {
@@ -265,8 +351,10 @@ impl<'a> Frame<'a> {
         level: Level,
         detail: Detail,
         pool: &mut Pool,
+        workers: &mut [Scratch],
         buffers: &mut FrameBuffers,
     ) -> Self {
+        let began = Instant::now();
         let rows = rows_per_band(&camera);
         let mut bands = std::mem::take(&mut buffers.bands);
         (bands.rows, bands.n) = (rows, camera.height.div_ceil(rows));
@@ -297,9 +385,15 @@ impl<'a> Frame<'a> {
             visible: std::mem::take(&mut buffers.visible),
             bands,
             lights,
+            n_triangles: 0,
+            setup: Duration::ZERO,
         };
-        frame.cull(detail, pool);
-        frame.bin();
+        frame.setup = began.elapsed();
+        frame.place(pool, workers);
+        frame.cull(detail, pool, workers, buffers);
+        let mut lap = Lap::start();
+        frame.bin(&buffers.tasks);
+        lap.end(&mut workers[0].times.bin);
         frame
     }
 
@@ -311,48 +405,65 @@ impl<'a> Frame<'a> {
         buffers.lights = self.lights;
     }
 
-    fn cull(&mut self, detail: Detail, pool: &mut Pool) {
-        self.placed.clear();
-        self.visible.clear();
-        let scene = self.scene;
-        let mut tasks: Vec<Vec<CullTask>> = vec![Vec::new()];
-        let mut room = CULL_TASK;
-        for (at, instance) in scene.instances.iter().enumerate() {
-            let placed = Placed::of(instance, &self.camera);
-            self.placed.push(placed);
-            let geometry = &scene.geometries[instance.geometry as usize];
-            let frustum = Frustum::of(&placed, &self.camera, self.near, &self.bands);
-            if !frustum.sees(geometry.center, geometry.radius) {
-                continue;
-            }
-            let mut clusters = self.detail_level(geometry, instance, &placed, detail);
-            while !clusters.is_empty() {
-                let n = room.min(clusters.end - clusters.start);
-                let part = clusters.start..clusters.start + n;
-                clusters.start += n;
-                room -= n;
-                tasks
-                    .last_mut()
-                    .expect("there is one from the start")
-                    .push(CullTask { instance: index(at), clusters: part });
-                if room == 0 {
-                    tasks.push(Vec::new());
-                    room = CULL_TASK;
+    /// Finds out which instances can be seen, and how they see the camera.
+    fn place(&mut self, pool: &mut Pool, workers: &mut [Scratch]) {
+        let instances = &self.scene.instances;
+        self.placed.resize(instances.len().next_multiple_of(PLACE_TASK), Placed::default());
+        let world = WorldFrustum::of(&self.camera, self.near, &self.bands);
+        let camera = &self.camera;
+        let tasks = self.placed.as_chunks_mut::<PLACE_TASK>().0;
+        pool.run_each(workers, tasks, |worker, task, placed| {
+            let mut lap = Lap::start();
+            for (placed, instance) in placed.iter_mut().zip(&instances[task * PLACE_TASK..]) {
+                if world.sees(instance) {
+                    *placed = Placed::of(instance, camera);
+                } else {
+                    placed.is_seen = false;
                 }
             }
-        }
-        let found: Vec<std::sync::Mutex<Vec<Visible>>> = tasks.iter().map(|_| Default::default()).collect();
-        let frame = &*self;
-        pool.run(tasks.len(), &|_, task| {
-            let mut visible = Vec::new();
-            for part in &tasks[task] {
-                frame.cull_part(part, &mut visible);
-            }
-            *found[task].lock().unwrap_or_else(std::sync::PoisonError::into_inner) = visible;
+            lap.end(&mut worker.times.place);
         });
-        for part in found {
-            let part = part.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-            self.visible.extend_from_slice(&part);
+    }
+
+    fn cull(&mut self, detail: Detail, pool: &mut Pool, workers: &mut [Scratch], buffers: &mut FrameBuffers) {
+        let scene = self.scene;
+        if buffers.tasks_of != Some(scene.id) {
+            buffers.tasks_of = Some(scene.id);
+            buffers.tasks = CullTask::all_of(scene);
+        }
+        let frame = &*self;
+        pool.run_each(workers, &mut buffers.tasks, |worker, _, task| {
+            let mut lap = Lap::start();
+            frame.cull_task(detail, task);
+            lap.end(&mut worker.times.cull);
+        });
+        self.n_triangles = buffers.tasks.iter().map(|task| task.n_triangles).sum();
+    }
+
+    fn cull_task(&self, detail: Detail, task: &mut CullTask) {
+        task.found.clear();
+        task.n_triangles = 0;
+        for at in task.instances.clone() {
+            let placed = &self.placed[at as usize];
+            if !placed.is_seen {
+                continue;
+            }
+            let instance = &self.scene.instances[at as usize];
+            let geometry = &self.scene.geometries[instance.geometry as usize];
+            let full = &geometry.levels[0].clusters;
+            let clusters = self.detail_level(geometry, instance, placed, detail);
+            let part = if clusters == *full {
+                let start = full.start + task.clusters.start;
+                start..full.end.min(full.start.saturating_add(task.clusters.end))
+            } else if task.clusters.start == 0 {
+                // Coarse levels are small: the first of several tasks takes all.
+                clusters
+            } else {
+                continue;
+            };
+            // So that a turning camera finds room for what it has not seen before.
+            task.found.reserve(part.len());
+            self.cull_part(at, part, task);
         }
     }
 
@@ -375,33 +486,41 @@ impl<'a> Frame<'a> {
         geometry.levels.iter().rev().find(good).unwrap_or(full).clusters.clone()
     }
 
-    fn cull_part(&self, part: &CullTask, visible: &mut Vec<Visible>) {
-        let instance = &self.scene.instances[part.instance as usize];
-        let placed = &self.placed[part.instance as usize];
+    fn cull_part(&self, at: u32, part: Range<u32>, task: &mut CullTask) {
+        let instance = &self.scene.instances[at as usize];
+        let placed = &self.placed[at as usize];
         let geometry = &self.scene.geometries[instance.geometry as usize];
-        let double_sided = self.scene.materials[geometry.material as usize].double_sided;
-        let frustum = Frustum::of(placed, &self.camera, self.near, &self.bands);
-        let clusters = &self.scene.clusters.clusters[as_range(&part.clusters)];
-        for (cluster, at) in clusters.iter().zip(part.clusters.clone()) {
-            if !double_sided && faces_away(cluster, placed.eye) {
+        let material = &self.scene.materials[geometry.material as usize];
+        let frustum = Frustum::of(placed.x, placed.y, placed.w, &self.camera, self.near, &self.bands);
+        let clusters = &self.scene.clusters.clusters[as_range(&part)];
+        for (cluster, number) in clusters.iter().zip(part) {
+            if !material.double_sided && faces_away(cluster, placed.eye) {
                 continue;
             }
             if let Seen::Bands { first, last, clipped } = frustum.locate(cluster.center, cluster.radius) {
-                visible.push(Visible {
-                    instance: part.instance,
-                    cluster: at,
+                task.n_triangles += u64::from(cluster.n_triangles);
+                task.found.push(Visible {
+                    instance: at,
+                    cluster: number,
                     triangles_at: cluster.triangles_at,
                     vertices_at: cluster.vertices_at,
                     first_band: first,
                     last_band: last,
                     clipped,
+                    mirrored: instance.mirrored,
+                    double_sided: material.double_sided,
+                    alpha_mode: material.alpha_mode,
                 });
             }
         }
     }
 
     /// Counting sort of the visible clusters by band; within a band they keep their order.
-    fn bin(&mut self) {
+    fn bin(&mut self, tasks: &[CullTask]) {
+        self.visible.clear();
+        for task in tasks {
+            self.visible.extend_from_slice(&task.found);
+        }
         let n = self.bands.n as usize;
         let starts = &mut self.bands.starts;
         starts.clear();
@@ -424,12 +543,6 @@ impl<'a> Frame<'a> {
             }
         }
     }
-
-    /// Triangles of the visible clusters.
-    pub(super) fn n_triangles(&self) -> u64 {
-        let clusters = &self.scene.clusters.clusters;
-        self.visible.iter().map(|v| u64::from(clusters[v.cluster as usize].n_triangles)).sum()
-    }
 }
 
 /// What a frame may leave out.
@@ -448,6 +561,9 @@ pub(super) struct FrameBuffers {
     visible: Vec<Visible>,
     bands: Bands,
     lights: Vec<Shining>,
+    /// Of which scene `tasks` are.
+    tasks_of: Option<u64>,
+    tasks: Vec<CullTask>,
 }
 
 /// An even number, whatever the threads.

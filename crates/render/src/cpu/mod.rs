@@ -18,17 +18,19 @@ mod shade;
 mod split_sum;
 #[cfg(test)]
 mod tests;
+mod times;
 
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use scene::math::Vec3;
 
 use self::background::Background;
-use self::band::{BandOut, Bytes, Scratch, draw_band, rows_of, show_sums};
+use self::band::{BandOut, Bytes, Scratch, draw_band, show_sums};
 use self::frame::{Detail, Frame, FrameBuffers};
 use self::pool::Pool;
 use self::split_sum::SplitSum;
+pub use self::times::StageTimes;
 use crate::clusters::RenderScene;
 use crate::light::Environment;
 use crate::look::Sky;
@@ -65,7 +67,7 @@ impl Yuv420 {
     }
 }
 
-/// What a frame took.
+/// What a frame showed and took.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Stats {
     /// Triangles of the clusters that were drawn.
@@ -76,6 +78,11 @@ pub struct Stats {
     pub near_m: f32,
     /// Distance beyond which there is nothing, metres.
     pub far_m: f32,
+    /// From the call to the picture.
+    pub wall: Duration,
+    /// Where the workers spent it. What is missing to `wall` times the number of threads is waiting: for a stage that one
+    /// thread does alone, or for the last band.
+    pub times: StageTimes,
 }
 
 /// A surface point.
@@ -94,7 +101,9 @@ pub struct Renderer {
     level: Level,
     buffers: FrameBuffers,
     /// By worker.
-    scratch: Vec<Mutex<Scratch>>,
+    scratch: Vec<Scratch>,
+    /// Empty between frames; here for its memory.
+    outs: Vec<BandOut<'static>>,
     background: Background,
     sums: Sums,
 }
@@ -123,7 +132,8 @@ impl Renderer {
         Self {
             level,
             buffers: FrameBuffers::default(),
-            scratch: (0..n_threads.get()).map(|_| Mutex::default()).collect(),
+            scratch: (0..n_threads.get()).map(|_| Scratch::default()).collect(),
+            outs: Vec::new(),
             background: Background::default(),
             sums: Sums::default(),
             pool,
@@ -156,6 +166,7 @@ impl Renderer {
             }
         }
         let mut stats = None;
+        let began = Instant::now();
         while sums.n < sample {
             sums.n += 1;
             let last = sums.n == sample;
@@ -165,8 +176,9 @@ impl Renderer {
         let stats = stats.unwrap_or_else(|| {
             self.show(&camera, sums.n, &mut sums.light, out);
             let detail = Detail { full: true, texture_bias: 0.0 };
-            let frame = Frame::prepare(scene, camera, self.level, detail, &mut self.pool, &mut self.buffers);
-            let stats = stats_of(&frame);
+            let (pool, scratch) = (&mut self.pool, &mut self.scratch[..]);
+            let frame = Frame::prepare(scene, camera, self.level, detail, pool, scratch, &mut self.buffers);
+            let stats = stats_of(&frame, began, scratch);
             frame.finish(&mut self.buffers);
             stats
         });
@@ -218,23 +230,23 @@ impl Renderer {
         sums: Option<(&mut [Vec<f32>; 3], f32)>,
         output: Output<'_>,
     ) -> Stats {
+        let began = Instant::now();
         if self.background.height() != camera.height as usize {
             self.background = Background::new(camera.height);
         }
-        let frame = Frame::prepare(scene, camera, self.level, detail, &mut self.pool, &mut self.buffers);
+        let (pool, scratch) = (&mut self.pool, &mut self.scratch[..]);
+        let frame = Frame::prepare(scene, camera, self.level, detail, pool, scratch, &mut self.buffers);
         let weight = sums.as_ref().map_or(1.0, |(_, weight)| *weight);
-        let outs = cut(&camera, frame.bands.rows, sums.map(|(light, _)| light), output);
+        let mut outs = emptied(std::mem::take(&mut self.outs));
+        cut(&camera, frame.bands.rows, sums.map(|(light, _)| light), output, &mut outs);
         // Bands with more to do first, so that no thread is left alone with a large one at the end.
-        let mut order: Vec<usize> = (0..outs.len()).collect();
-        order.sort_by_key(|band| std::cmp::Reverse(frame.bands.clusters(*band).len()));
-        let (background, scratch) = (&self.background, &self.scratch);
-        self.pool.run(outs.len(), &|worker, task| {
-            let band = order[task];
-            let mut scratch = scratch[worker].lock().unwrap_or_else(PoisonError::into_inner);
-            let mut out = outs[band].lock().unwrap_or_else(PoisonError::into_inner);
-            draw_band(&frame, background, band, weight, &mut scratch, &mut out);
+        outs.sort_unstable_by_key(|out| (std::cmp::Reverse(frame.bands.clusters(out.band).len()), out.band));
+        let background = &self.background;
+        pool.run_each(scratch, &mut outs, |scratch, _, out| {
+            draw_band(&frame, background, weight, scratch, out);
         });
-        let stats = stats_of(&frame);
+        self.outs = emptied(outs);
+        let stats = stats_of(&frame, began, scratch);
         frame.finish(&mut self.buffers);
         stats
     }
@@ -242,14 +254,20 @@ impl Renderer {
     /// Shows sums of `n` samples.
     fn show(&mut self, camera: &Camera, n: u32, light: &mut [Vec<f32>; 3], out: &mut Yuv420) {
         let rows = frame::rows_per_band(camera);
-        let outs = cut(camera, rows, Some(light), Output::Video(out));
+        let mut outs = emptied(std::mem::take(&mut self.outs));
+        cut(camera, rows, Some(light), Output::Video(out), &mut outs);
         let level = self.level;
-        self.pool.run(outs.len(), &|_, band| {
-            let (y0, n_rows) = rows_of(camera.height, rows, band);
-            let mut out = outs[band].lock().unwrap_or_else(PoisonError::into_inner);
-            show_sums(level, camera.width, y0, n_rows, 1.0 / n as f32, &mut out);
+        self.pool.run_each(&mut self.scratch, &mut outs, |scratch, _, out| {
+            show_sums(level, camera, rows, 1.0 / n as f32, scratch, out);
         });
+        self.outs = emptied(outs);
     }
+}
+
+/// An empty vector for bands of another picture, in the same memory: collecting happens in place.
+fn emptied<'b>(mut outs: Vec<BandOut<'_>>) -> Vec<BandOut<'b>> {
+    outs.clear();
+    outs.into_iter().filter_map(|_| None).collect()
 }
 
 /// Where a whole picture goes.
@@ -265,36 +283,54 @@ fn cut<'a>(
     rows_per_band: u32,
     sums: Option<&'a mut [Vec<f32>; 3]>,
     output: Output<'a>,
-) -> Vec<Mutex<BandOut<'a>>> {
+    outs: &mut Vec<BandOut<'a>>,
+) {
     let width = camera.width as usize;
     let rows = rows_per_band as usize;
     let n_bands = (camera.height as usize).div_ceil(rows);
-    let mut sums = sums.map(|sums| sums.each_mut().map(|s| s.chunks_mut(width * rows)));
-    let mut bytes: Box<dyn Iterator<Item = Bytes<'a>> + 'a> = match output {
-        Output::Video(Yuv420 { y, u, v, .. }) => {
-            // Bands have an even number of rows, so chroma is cut where luma is.
-            let chroma = width.div_ceil(2) * rows / 2;
-            let chroma = u.chunks_mut(chroma).zip(v.chunks_mut(chroma));
-            let planes = y.chunks_mut(width * rows).zip(chroma);
-            Box::new(planes.map(|(y, (u, v))| Bytes::Video { y, u, v }))
-        }
-        Output::Rgba(rgba) => Box::new(rgba.chunks_mut(width * rows * 4).map(Bytes::Rgba)),
-        Output::Nothing => Box::new(std::iter::empty()),
+    let mut sums = sums.map(|sums| sums.each_mut().map(|sums| sums.chunks_mut(width * rows)));
+    let mut rest = match output {
+        Output::Video(Yuv420 { y, u, v, .. }) => Bytes::Video { y, u, v },
+        Output::Rgba(rgba) => Bytes::Rgba(rgba),
+        Output::Nothing => Bytes::Nothing,
     };
-    let mut band = || BandOut {
-        sums: sums.as_mut().map(|s| s.each_mut().map(|s| s.next().unwrap_or_default())),
-        bytes: bytes.next().unwrap_or(Bytes::Nothing),
-    };
-    (0..n_bands).map(|_| Mutex::new(band())).collect()
+    // Bands have an even number of rows, so chroma is cut where luma is.
+    let n_chroma = width.div_ceil(2) * rows / 2;
+    for band in 0..n_bands {
+        let bytes = match &mut rest {
+            Bytes::Video { y, u, v } => {
+                let (y, u, v) = (first(y, width * rows), first(u, n_chroma), first(v, n_chroma));
+                Bytes::Video { y, u, v }
+            }
+            Bytes::Rgba(rgba) => Bytes::Rgba(first(rgba, width * rows * 4)),
+            Bytes::Nothing => Bytes::Nothing,
+        };
+        let sums = sums.as_mut().map(|sums| sums.each_mut().map(|sums| sums.next().unwrap_or_default()));
+        outs.push(BandOut { band, sums, bytes });
+    }
 }
 
-fn stats_of(frame: &Frame<'_>) -> Stats {
+/// Takes the first `n` of `rest`, or what there is.
+fn first<'a>(rest: &mut &'a mut [u8], n: usize) -> &'a mut [u8] {
+    let n = n.min(rest.len());
+    rest.split_off_mut(..n).unwrap_or_default()
+}
+
+/// Takes the workers' times.
+fn stats_of(frame: &Frame<'_>, began: Instant, scratch: &mut [Scratch]) -> Stats {
     let count = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+    let mut times = StageTimes::default();
+    for scratch in scratch {
+        times += std::mem::take(&mut scratch.times);
+    }
+    times.place += frame.setup;
     Stats {
-        triangles: count(frame.n_triangles()),
+        triangles: count(frame.n_triangles),
         clusters: count(frame.visible.len() as u64),
         near_m: frame.near,
         far_m: frame.far,
+        wall: began.elapsed(),
+        times,
     }
 }
 

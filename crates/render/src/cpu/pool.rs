@@ -79,6 +79,28 @@ impl Pool {
         self.threads.len() + 1
     }
 
+    /// Calls `body` for each task with its number, and with what belongs to the worker that took it. No locks: whoever
+    /// has a task, has it alone.
+    ///
+    /// # Panics
+    /// If `body` does, or if there are fewer `workers` than [`Self::n_workers`].
+    pub(super) fn run_each<W: Send, T: Send>(
+        &mut self,
+        workers: &mut [W],
+        tasks: &mut [T],
+        body: impl Fn(&mut W, usize, &mut T) + Sync,
+    ) {
+        assert!(workers.len() >= self.n_workers(), "each worker has something of its own");
+        let n_tasks = tasks.len();
+        let (workers, tasks) = (Slots(workers.as_mut_ptr()), Slots(tasks.as_mut_ptr()));
+        self.run(n_tasks, &|worker, task| {
+            // SAFETY: both numbers are within their slices, which stay borrowed until `run` is through. Each task is given
+            // out once, and no two calls at a time have the same worker.
+            let (own, at) = unsafe { (&mut *workers.at(worker), &mut *tasks.at(task)) };
+            body(own, task, at);
+        });
+    }
+
     /// Calls `body(worker, task)` for each task below `n_tasks`; no two calls at a time have the same worker.
     ///
     /// # Panics
@@ -109,6 +131,19 @@ impl Pool {
             resume_unwind(panic);
         }
         assert!(!panicked, "a render worker panicked");
+    }
+}
+
+/// The start of a slice whose elements go to different threads.
+struct Slots<T>(*mut T);
+
+// SAFETY: whoever takes an element sees to it that nobody else has it (see `run_each`).
+unsafe impl<T: Send> Sync for Slots<T> {}
+
+impl<T> Slots<T> {
+    /// A method, so that closures capture the whole and not its pointer alone, which is not `Sync`.
+    fn at(&self, n: usize) -> *mut T {
+        self.0.wrapping_add(n)
     }
 }
 
@@ -179,6 +214,21 @@ mod tests {
                 });
                 assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1));
             }
+        }
+    }
+
+    #[test]
+    fn every_task_is_handed_out_once_and_workers_keep_their_own() {
+        for n_threads in 1..5 {
+            let mut pool = Pool::new(NonZeroUsize::new(n_threads).unwrap());
+            let mut counts = vec![0; n_threads];
+            let mut tasks: Vec<usize> = vec![0; 1000];
+            pool.run_each(&mut counts, &mut tasks, |count, number, task| {
+                *count += 1;
+                *task += number;
+            });
+            assert_eq!(tasks, (0..1000).collect::<Vec<_>>());
+            assert_eq!(counts.iter().sum::<usize>(), 1000);
         }
     }
 
