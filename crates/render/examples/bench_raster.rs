@@ -94,10 +94,11 @@ fn measure(scene: &RenderScene, n_threads: NonZeroUsize, n_frames: usize, view: 
         .collect();
     println!("  {} · waiting {:.2}", by_stage.join(" · "), median(&mut waiting));
     println!(
-        "  last picture: {:.0} % covered, {}k triangles in {} clusters; checksum {sum:016x}",
+        "  last picture: {:.0} % covered, {}k triangles in {} clusters, {} hidden; checksum {sum:016x}",
         covered * 100.0,
         stats.triangles / 1000,
         stats.clusters,
+        stats.hidden,
     );
 }
 

@@ -18,9 +18,10 @@ use super::background::Background;
 use super::frame::{Frame, Id, NOTHING, Visible};
 use super::raster::{
     Fragment, Kept, Style, Target, Transformed, collect, collect_clipped, draw_opaque, draw_opaque_clipped,
-    transform,
+    is_seen, transform,
 };
 use super::shade::{shade, shade_alpha};
+use super::tiles::Rect;
 use super::times::{Lap, StageTimes};
 use crate::color::{chroma, luma, srgb_encoded};
 use crate::simd::{Float, Int, Isa, Level, vectorized};
@@ -64,8 +65,20 @@ pub(super) struct Scratch {
     /// Light in front of each pixel, and how much of what is behind it is still seen: red, green, blue of each.
     layers: Vec<[f32; 6]>,
     blocks: [Block; CHUNK_BLOCKS],
+    /// Of a chunk, those to be shaded with others of their instance: instance << 32 | place.
+    strays: Vec<u64>,
     /// What this worker has spent on the frame.
     pub(super) times: StageTimes,
+    /// Clusters that it found to be hidden, counted in each band.
+    pub(super) n_hidden: u32,
+}
+
+impl Scratch {
+    /// Makes room for bands of a size, so that whoever gets the first band of a frame need not.
+    pub(super) fn reserve(&mut self, width: u32, rows: u32) {
+        self.target.reserve(width, rows);
+        self.strays.reserve(CHUNK_BLOCKS * 16);
+    }
 }
 
 impl std::fmt::Debug for Scratch {
@@ -86,14 +99,20 @@ pub(super) fn draw_band(
     let band = out.band;
     let (y0, rows) = rows_of(frame.camera.height, frame.bands.rows, band);
     scratch.target.clear(frame.camera.width, y0, rows);
-    let mut blends = false;
+    let (mut masks, mut blends) = (false, false);
     for &at in frame.bands.clusters(band) {
         match frame.visible[at as usize].alpha_mode {
             AlphaMode::Opaque => draw_cluster(frame, at, scratch),
-            AlphaMode::Mask { cutoff } => {
+            AlphaMode::Mask { .. } => masks = true,
+            AlphaMode::Blend => blends = true,
+        }
+    }
+    if masks {
+        // After what is opaque: what is hidden needs no alpha.
+        for &at in frame.bands.clusters(band) {
+            if let AlphaMode::Mask { cutoff } = frame.visible[at as usize].alpha_mode {
                 collect_cluster(frame, at, scratch, |frame, scratch| test_alpha(frame, cutoff, scratch));
             }
-            AlphaMode::Blend => blends = true,
         }
     }
     lap.end(&mut scratch.times.raster);
@@ -116,19 +135,40 @@ fn style(frame: &Frame<'_>, at: u32) -> Style {
     Style { first_id: at << 7, mirrored, double_sided }
 }
 
+/// Transforms a cluster's vertices. `None` if nothing of it can be seen in the band; else where it may be drawn.
+fn transformed(frame: &Frame<'_>, visible: &Visible, scratch: &mut Scratch) -> Option<Rect> {
+    let Scratch { target, vertices, n_hidden, .. } = scratch;
+    if visible.clipped {
+        transform(frame.level, frame, visible, vertices);
+        return Some(visible.rect);
+    }
+    // The bounding sphere costs next to nothing, the vertices are exact.
+    if target.hides(visible.rect, visible.depth) {
+        *n_hidden += 1;
+        return None;
+    }
+    transform(frame.level, frame, visible, vertices);
+    if target.hides(vertices.rect, vertices.depth_max) {
+        *n_hidden += 1;
+        return None;
+    }
+    Some(vertices.rect)
+}
+
 fn draw_cluster(frame: &Frame<'_>, at: u32, scratch: &mut Scratch) {
     let visible = &frame.visible[at as usize];
+    let Some(rect) = transformed(frame, visible, scratch) else { return };
     let cluster = &frame.scene.clusters.clusters[visible.cluster as usize];
     let first = cluster.triangles_at as usize;
     let triangles = &frame.scene.clusters.triangles[first..first + cluster.triangle_blocks()];
     let style = style(frame, at);
     let Scratch { target, vertices, kept, .. } = scratch;
-    transform(frame.level, frame, visible, vertices);
     if visible.clipped {
         draw_opaque_clipped(frame.level, frame, triangles.as_flattened(), vertices, style, target);
     } else {
         draw_opaque(frame.level, triangles, vertices, style, target, kept);
     }
+    target.touch(rect);
 }
 
 /// Collects a cluster's fragments, a few triangles at a time, and calls `each` after each few.
@@ -143,7 +183,7 @@ fn collect_cluster(
     let first = cluster.triangles_at as usize;
     let triangles = &frame.scene.clusters.triangles[first..first + cluster.triangle_blocks()];
     let whole = style(frame, at);
-    transform(frame.level, frame, visible, &mut scratch.vertices);
+    let Some(rect) = transformed(frame, visible, scratch) else { return };
     for (n, blocks) in triangles.chunks(COLLECT_BLOCKS).enumerate() {
         let style = Style { first_id: whole.first_id + (n * COLLECT_BLOCKS * 8) as u32, ..whole };
         let Scratch { target, vertices, kept, fragments, .. } = &mut *scratch;
@@ -155,6 +195,7 @@ fn collect_cluster(
         }
         each(frame, scratch);
     }
+    scratch.target.touch(rect);
 }
 
 /// Ids and pixel positions of up to eight fragments.
@@ -178,7 +219,8 @@ fn test_alpha(frame: &Frame<'_>, cutoff: f32, scratch: &mut Scratch) {
         shade_alpha(frame.level, frame, &ids, &x, &y, &mut alpha);
         for (fragment, alpha) in eight.iter().zip(alpha) {
             let at = fragment.at as usize;
-            if alpha >= cutoff && target.depth[at] < fragment.depth {
+            let before = (target.depth[at], target.ids[at]);
+            if alpha >= cutoff && is_seen((fragment.depth, fragment.id), before) {
                 (target.depth[at], target.ids[at]) = (fragment.depth, fragment.id);
             }
         }
@@ -192,7 +234,9 @@ fn blend(frame: &Frame<'_>, band: usize, scratch: &mut Scratch) {
     for &at in frame.bands.clusters(band) {
         if frame.visible[at as usize].alpha_mode == AlphaMode::Blend {
             collect_cluster(frame, at, scratch, |_, scratch| {
-                scratch.blended.append(&mut scratch.fragments);
+                let Scratch { target, fragments, blended, .. } = &mut *scratch;
+                // At the depth of what is opaque, that is seen.
+                blended.extend(fragments.iter().filter(|f| f.depth > target.depth[f.at as usize]));
                 if scratch.blended.len() > limit {
                     sort_and_keep_nearest(&mut scratch.blended);
                 }
@@ -242,7 +286,7 @@ fn write(
     out: &mut BandOut<'_>,
     lap: &mut Lap,
 ) {
-    let Scratch { target, layers, blocks, times, .. } = scratch;
+    let Scratch { target, layers, blocks, strays, times, .. } = scratch;
     let (width, rows) = (target.width as usize, target.rows as usize);
     let y0 = target.y0 as usize;
     let background_suffices = out.sums.is_none() && matches!(out.bytes, Bytes::Video { .. });
@@ -253,6 +297,7 @@ fn write(
             let n_blocks = (width - first_x).div_ceil(8).min(CHUNK_BLOCKS);
             // One bit for each block with something to show.
             let mut shown = 0u32;
+            strays.clear();
             for (n, block) in blocks[..n_blocks].iter_mut().enumerate() {
                 let x = first_x + n * 8;
                 let ats = [row * target.stride + x, last_row * target.stride + x];
@@ -262,26 +307,37 @@ fn write(
                     continue;
                 }
                 shown |= 1 << n;
-                for (n, row) in [row, last_row].into_iter().enumerate() {
-                    let behind = background.light[y0 + row];
-                    let [r, g, b] = behind.map(|light| [light; 8]);
-                    let mut light = [r, g, b, [0.0; 8], [0.0; 8], [0.0; 8]];
-                    let xs = std::array::from_fn(|lane| (x + lane) as f32);
-                    shade(frame.level, frame, &ids[n], &xs, &[(y0 + row) as f32; 8], &mut light);
-                    if !layers.is_empty() {
-                        for lane in 0..8 {
-                            let layer = layers[ats[n] + lane];
-                            for channel in 0..3 {
-                                light[channel][lane] =
-                                    light[channel][lane] * layer[3 + channel] + layer[channel];
-                            }
+                for (r, row) in [row, last_row].into_iter().enumerate() {
+                    if is_one_instance(frame, &ids[r]) {
+                        let xs = std::array::from_fn(|lane| (x + lane) as f32);
+                        let mut light = [[0.0; 8]; 6];
+                        shade(frame.level, frame, &ids[r], &xs, &[(y0 + row) as f32; 8], &mut light);
+                        block[r] = [light[0], light[1], light[2]];
+                        continue;
+                    }
+                    block[r] = background.light[y0 + row].map(|light| [light; 8]);
+                    for (lane, id) in ids[r].into_iter().enumerate() {
+                        if id != NOTHING {
+                            let instance = u64::from(frame.visible[(id >> 7) as usize].instance);
+                            strays.push(instance << 32 | (n * 16 + r * 8 + lane) as u64);
                         }
                     }
-                    block[n] = [light[0], light[1], light[2]];
                 }
             }
             if shown == 0 {
                 continue;
+            }
+            if !strays.is_empty() {
+                let at = Chunk { x: first_x, rows: [row, last_row] };
+                shade_strays(frame, target, at, strays, blocks);
+            }
+            if !layers.is_empty() {
+                for (n, block) in blocks[..n_blocks].iter_mut().enumerate() {
+                    for (r, row) in [row, last_row].into_iter().enumerate() {
+                        let at = row * target.stride + first_x + n * 8;
+                        put_before(&mut block[r], &layers[at..]);
+                    }
+                }
             }
             lap.end(&mut times.shade);
             for (n, block) in blocks[..n_blocks].iter_mut().enumerate() {
@@ -294,6 +350,63 @@ fn write(
         }
     }
     lap.end(&mut times.convert);
+}
+
+/// Whether all eight show the same instance.
+fn is_one_instance(frame: &Frame<'_>, ids: &[Id; 8]) -> bool {
+    if ids.contains(&NOTHING) {
+        return false;
+    }
+    // Neighbours often are of one cluster.
+    let first = ids[0] >> 7;
+    if ids.iter().all(|id| id >> 7 == first) {
+        return true;
+    }
+    let instance = frame.visible[first as usize].instance;
+    ids.iter().all(|id| frame.visible[(id >> 7) as usize].instance == instance)
+}
+
+/// Where a chunk of blocks is in the picture and in the band.
+#[derive(Clone, Copy)]
+struct Chunk {
+    x: usize,
+    /// Of the band.
+    rows: [usize; 2],
+}
+
+/// Shades pixels whose neighbours show other things, together with others of the same instance: a kernel's price is the
+/// same for one pixel as for eight.
+fn shade_strays(frame: &Frame<'_>, target: &Target, at: Chunk, strays: &mut [u64], blocks: &mut [Block]) {
+    strays.sort_unstable();
+    for same in strays.chunk_by(|a, b| a >> 32 == b >> 32) {
+        for eight in same.chunks(8) {
+            let (mut ids, mut xs, mut ys) = ([NOTHING; 8], [0.0; 8], [0.0; 8]);
+            for (lane, stray) in eight.iter().enumerate() {
+                let place = *stray as usize & 0xffff_ffff;
+                let (x, row) = (at.x + place / 16 * 8 + place % 8, at.rows[place / 8 % 2]);
+                ids[lane] = target.ids[row * target.stride + x];
+                xs[lane] = x as f32;
+                ys[lane] = (target.y0 as usize + row) as f32;
+            }
+            let mut light = [[0.0; 8]; 6];
+            shade(frame.level, frame, &ids, &xs, &ys, &mut light);
+            for (lane, stray) in eight.iter().enumerate() {
+                let place = *stray as usize & 0xffff_ffff;
+                for channel in 0..3 {
+                    blocks[place / 16][place / 8 % 2][channel][place % 8] = light[channel][lane];
+                }
+            }
+        }
+    }
+}
+
+/// Puts what is blended before light.
+fn put_before(light: &mut [[f32; 8]; 3], layers: &[[f32; 6]]) {
+    for (lane, layer) in layers.iter().enumerate().take(8) {
+        for channel in 0..3 {
+            light[channel][lane] = light[channel][lane] * layer[3 + channel] + layer[channel];
+        }
+    }
 }
 
 /// Shows the sums without drawing.

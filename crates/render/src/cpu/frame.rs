@@ -14,6 +14,7 @@ use scene::math::{DVec3, DVec4, Vec3, Vec4};
 use super::band::Scratch;
 use super::pool::Pool;
 use super::split_sum::SplitSum;
+use super::tiles::Rect;
 use super::times::Lap;
 use crate::clusters::{Cluster, Geometry, Instance, Lamp, RenderScene, as_range, index, narrow};
 use crate::light::Environment;
@@ -82,8 +83,10 @@ pub(super) struct Bands {
     pub(super) n: u32,
     /// Start of each band in `clusters`, and the end.
     starts: Vec<u32>,
-    /// Indices of [`Visible`], ascending within a band.
+    /// Indices of [`Visible`], within a band from near to far.
     clusters: Vec<u32>,
+    /// All of them, from near to far.
+    order: Vec<u32>,
 }
 
 impl Bands {
@@ -102,6 +105,10 @@ pub(super) struct Visible {
     pub(super) vertices_at: u32,
     first_band: u16,
     last_band: u16,
+    /// Pixels that it may cover; unless it is clipped.
+    pub(super) rect: Rect,
+    /// Its nearest point is no nearer than this; unless it is clipped.
+    pub(super) depth: f32,
     /// Crosses the near plane or leaves the range of fixed point: triangles must be clipped.
     pub(super) clipped: bool,
     /// As in the instance.
@@ -186,14 +193,16 @@ struct Frustum {
     x: Vec4,
     y: Vec4,
     w: Vec4,
-    /// Lengths of the vectors of x and w, and products of those of y and w.
-    x_length: f32,
+    /// Length of the vector of w, and products of those of x, y and w.
     w_length: f32,
+    xx: f32,
+    xw: f32,
     yy: f32,
     yw: f32,
     near: f32,
-    rows_per_band: f32,
-    last_band: f32,
+    /// Pixels of the picture.
+    width: f32,
+    height: f32,
 }
 
 /// Tests whole instances.
@@ -204,10 +213,10 @@ struct WorldFrustum {
 }
 
 impl WorldFrustum {
-    fn of(camera: &Camera, near: f32, bands: &Bands) -> Self {
+    fn of(camera: &Camera, near: f32) -> Self {
         let (x, y, w) = rows_of_pixels(camera);
         let row = |v: DVec3| narrow3(v).extend(0.0);
-        Self { eye: camera.eye, frustum: Frustum::of(row(x), row(y), row(w), camera, near, bands) }
+        Self { eye: camera.eye, frustum: Frustum::of(row(x), row(y), row(w), camera, near) }
     }
 
     fn sees(&self, instance: &Instance) -> bool {
@@ -226,12 +235,15 @@ fn rows_of_pixels(camera: &Camera) -> (DVec3, DVec3, DVec3) {
 /// Where a sphere is.
 enum Seen {
     No,
-    Bands { first: u16, last: u16, clipped: bool },
+    /// Also across the near plane, or so far off that it has no fixed-point position.
+    Anywhere,
+    /// Pixels, no smaller than the sphere's; and a depth that none of it exceeds.
+    Within(Rect, f32),
 }
 
 impl Frustum {
     /// From the homogeneous pixel position of a point.
-    fn of(x: Vec4, y: Vec4, w: Vec4, camera: &Camera, near: f32, bands: &Bands) -> Self {
+    fn of(x: Vec4, y: Vec4, w: Vec4, camera: &Camera, near: f32) -> Self {
         // A pixel more than the picture on each side, against rounding.
         let plane = |v: Vec4| {
             let length = v.truncate().length();
@@ -249,13 +261,14 @@ impl Frustum {
             x,
             y,
             w,
-            x_length: x.truncate().length(),
             w_length: w.truncate().length(),
+            xx: x.truncate().length_squared(),
+            xw: x.truncate().dot(w.truncate()),
             yy: y.truncate().length_squared(),
             yw: y.truncate().dot(w.truncate()),
             near,
-            rows_per_band: bands.rows as f32,
-            last_band: (bands.n - 1) as f32,
+            width: camera.width as f32,
+            height: camera.height as f32,
         }
     }
 
@@ -264,7 +277,6 @@ impl Frustum {
         !self.planes.iter().any(|p| p.truncate().dot(center) + p.w < -radius)
     }
 
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=last band")]
     fn locate(&self, center: Vec3, radius: f32) -> Seen {
         if !self.sees(center, radius) {
             return Seen::No;
@@ -272,28 +284,30 @@ impl Frustum {
         let point = center.extend(1.0);
         let (x, y, w) = (self.x.dot(point), self.y.dot(point), self.w.dot(point));
         let w_min = w - radius * self.w_length;
-        let last = self.last_band as u16;
-        let everywhere = Seen::Bands { first: 0, last, clipped: true };
         let in_front = w_min > self.near;
-        let reach = (x.abs() + radius * self.x_length).max(y.abs() + radius * self.yy.sqrt());
+        let reach = (x.abs() + radius * self.xx.sqrt()).max(y.abs() + radius * self.yy.sqrt());
         let in_range = reach < GUARD_PX * w_min;
         if !(in_front && in_range) {
-            return everywhere;
+            return Seen::Anywhere;
         }
-        // Rows t that planes through the eye and the sphere's rim meet:
-        // (w t - y)² = r² |t w⃗ - y⃗|², a quadratic equation in t.
         let rr = radius * radius;
         let a = w * w - rr * self.w_length * self.w_length;
-        let b = y * w - rr * self.yw;
-        let c = y * y - rr * self.yy;
-        let root = (b * b - a * c).max(0.0).sqrt();
-        let (top, bottom) = ((b - root) / a - 1.5, (b + root) / a + 1.5);
-        if !(top.is_finite() && bottom.is_finite()) {
-            return Seen::Bands { first: 0, last, clipped: false };
-        }
-        let band = |row: f32| (row / self.rows_per_band).clamp(0.0, self.last_band) as u16;
-        Seen::Bands { first: band(top), last: band(bottom), clipped: false }
+        let (left, right) = extent(a, x * w - rr * self.xw, x * x - rr * self.xx, self.width);
+        let (top, bottom) = extent(a, y * w - rr * self.yw, y * y - rr * self.yy, self.height);
+        Seen::Within(Rect { left, right, top, bottom }, self.near / w_min)
     }
+}
+
+/// Columns or rows t that planes through the eye and a sphere's rim meet, first and last, of `n`:
+/// (w t - x)² = r² |t w⃗ - x⃗|² is a quadratic equation in t, here with its coefficients a, -2b and c.
+#[expect(clippy::cast_possible_truncation, reason = "clamped to a picture")]
+fn extent(a: f32, b: f32, c: f32, n: f32) -> (i32, i32) {
+    let root = (b * b - a * c).max(0.0).sqrt();
+    let (first, last) = ((b - root) / a - 1.5, (b + root) / a + 1.5);
+    if !(first.is_finite() && last.is_finite()) {
+        return (0, n as i32 - 1);
+    }
+    (first.clamp(0.0, n - 1.0) as i32, last.clamp(0.0, n - 1.0) as i32)
 }
 
 /// Clusters for one task to cull: those of a few whole instances, or a part of one instance's.
@@ -409,7 +423,7 @@ impl<'a> Frame<'a> {
     fn place(&mut self, pool: &mut Pool, workers: &mut [Scratch]) {
         let instances = &self.scene.instances;
         self.placed.resize(instances.len().next_multiple_of(PLACE_TASK), Placed::default());
-        let world = WorldFrustum::of(&self.camera, self.near, &self.bands);
+        let world = WorldFrustum::of(&self.camera, self.near);
         let camera = &self.camera;
         let tasks = self.placed.as_chunks_mut::<PLACE_TASK>().0;
         pool.run_each(workers, tasks, |worker, task, placed| {
@@ -491,38 +505,65 @@ impl<'a> Frame<'a> {
         let placed = &self.placed[at as usize];
         let geometry = &self.scene.geometries[instance.geometry as usize];
         let material = &self.scene.materials[geometry.material as usize];
-        let frustum = Frustum::of(placed.x, placed.y, placed.w, &self.camera, self.near, &self.bands);
+        let frustum = Frustum::of(placed.x, placed.y, placed.w, &self.camera, self.near);
         let clusters = &self.scene.clusters.clusters[as_range(&part)];
+        let (width, height) = (self.camera.width as i32, self.camera.height as i32);
+        let whole = Rect { left: 0, right: width - 1, top: 0, bottom: height - 1 };
+        let rows = self.bands.rows as i32;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rows of a picture")]
+        let band = |row: i32| (row / rows) as u16;
         for (cluster, number) in clusters.iter().zip(part) {
             if !material.double_sided && faces_away(cluster, placed.eye) {
                 continue;
             }
-            if let Seen::Bands { first, last, clipped } = frustum.locate(cluster.center, cluster.radius) {
-                task.n_triangles += u64::from(cluster.n_triangles);
-                task.found.push(Visible {
-                    instance: at,
-                    cluster: number,
-                    triangles_at: cluster.triangles_at,
-                    vertices_at: cluster.vertices_at,
-                    first_band: first,
-                    last_band: last,
-                    clipped,
-                    mirrored: instance.mirrored,
-                    double_sided: material.double_sided,
-                    alpha_mode: material.alpha_mode,
-                });
-            }
+            let (rect, depth, clipped) = match frustum.locate(cluster.center, cluster.radius) {
+                Seen::No => continue,
+                Seen::Anywhere => (whole, f32::INFINITY, true),
+                Seen::Within(rect, depth) => (rect, depth, false),
+            };
+            task.n_triangles += u64::from(cluster.n_triangles);
+            task.found.push(Visible {
+                instance: at,
+                cluster: number,
+                triangles_at: cluster.triangles_at,
+                vertices_at: cluster.vertices_at,
+                first_band: band(rect.top),
+                last_band: band(rect.bottom),
+                rect,
+                depth,
+                clipped,
+                mirrored: instance.mirrored,
+                double_sided: material.double_sided,
+                alpha_mode: material.alpha_mode,
+            });
         }
     }
 
-    /// Counting sort of the visible clusters by band; within a band they keep their order.
+    /// Two counting sorts of the visible clusters: by distance, so that what is near hides what is far before that is
+    /// drawn, and by band.
     fn bin(&mut self, tasks: &[CullTask]) {
         self.visible.clear();
         for task in tasks {
             self.visible.extend_from_slice(&task.found);
         }
-        let n = self.bands.n as usize;
-        let starts = &mut self.bands.starts;
+        let Bands { n, starts, clusters, order, .. } = &mut self.bands;
+        starts.clear();
+        starts.resize(DISTANCES as usize + 1, 0);
+        for v in &self.visible {
+            starts[distance_step(v.depth) + 1] += 1;
+        }
+        for at in 1..=DISTANCES as usize {
+            starts[at] += starts[at - 1];
+        }
+        order.clear();
+        order.resize(self.visible.len(), 0);
+        for (at, v) in self.visible.iter().enumerate() {
+            let slot = &mut starts[distance_step(v.depth)];
+            order[*slot as usize] = index(at);
+            *slot += 1;
+        }
+
+        let n = *n as usize;
         starts.clear();
         starts.resize(n + 2, 0);
         for v in &self.visible {
@@ -533,16 +574,27 @@ impl<'a> Frame<'a> {
         for band in 2..n + 2 {
             starts[band] += starts[band - 1];
         }
-        self.bands.clusters.clear();
-        self.bands.clusters.resize(starts[n + 1] as usize, 0);
-        for (at, v) in self.visible.iter().enumerate() {
+        clusters.clear();
+        clusters.resize(starts[n + 1] as usize, 0);
+        for &at in &*order {
+            let v = &self.visible[at as usize];
             for band in v.first_band..=v.last_band {
                 let slot = &mut starts[usize::from(band) + 1];
-                self.bands.clusters[*slot as usize] = index(at);
+                clusters[*slot as usize] = at;
                 *slot += 1;
             }
         }
     }
+}
+
+/// Steps of distance that are told apart: 64 for each doubling, over 32 doublings from the near plane on.
+const DISTANCES: u32 = 2048;
+
+/// 0 is nearest.
+fn distance_step(depth: f32) -> usize {
+    // Bits of floats are nearly linear in their logarithm, and a depth is at most 1, or infinite.
+    let below_one = 1f32.to_bits().saturating_sub(depth.to_bits());
+    (below_one >> 17).min(DISTANCES - 1) as usize
 }
 
 /// What a frame may leave out.

@@ -18,6 +18,7 @@ mod shade;
 mod split_sum;
 #[cfg(test)]
 mod tests;
+mod tiles;
 mod times;
 
 use std::num::NonZeroUsize;
@@ -74,6 +75,8 @@ pub struct Stats {
     pub triangles: u32,
     /// Clusters that survived culling.
     pub clusters: u32,
+    /// How often one of them was skipped because it lay behind others; each band of the picture counts.
+    pub hidden: u32,
     /// Nearest distance that is shown, metres.
     pub near_m: f32,
     /// Distance beyond which there is nothing, metres.
@@ -104,6 +107,8 @@ pub struct Renderer {
     scratch: Vec<Scratch>,
     /// Empty between frames; here for its memory.
     outs: Vec<BandOut<'static>>,
+    /// Pixels of the largest band for which there is room.
+    room: u32,
     background: Background,
     sums: Sums,
 }
@@ -134,6 +139,7 @@ impl Renderer {
             buffers: FrameBuffers::default(),
             scratch: (0..n_threads.get()).map(|_| Scratch::default()).collect(),
             outs: Vec::new(),
+            room: 0,
             background: Background::default(),
             sums: Sums::default(),
             pool,
@@ -242,6 +248,10 @@ impl Renderer {
         // Bands with more to do first, so that no thread is left alone with a large one at the end.
         outs.sort_unstable_by_key(|out| (std::cmp::Reverse(frame.bands.clusters(out.band).len()), out.band));
         let background = &self.background;
+        if frame.bands.rows * camera.width > self.room {
+            self.room = frame.bands.rows * camera.width;
+            scratch.iter_mut().for_each(|scratch| scratch.reserve(camera.width, frame.bands.rows));
+        }
         pool.run_each(scratch, &mut outs, |scratch, _, out| {
             draw_band(&frame, background, weight, scratch, out);
         });
@@ -267,7 +277,7 @@ impl Renderer {
 /// An empty vector for bands of another picture, in the same memory: collecting happens in place.
 fn emptied<'b>(mut outs: Vec<BandOut<'_>>) -> Vec<BandOut<'b>> {
     outs.clear();
-    outs.into_iter().filter_map(|_| None).collect()
+    outs.into_iter().map_while(|_| None).collect()
 }
 
 /// Where a whole picture goes.
@@ -320,13 +330,16 @@ fn first<'a>(rest: &mut &'a mut [u8], n: usize) -> &'a mut [u8] {
 fn stats_of(frame: &Frame<'_>, began: Instant, scratch: &mut [Scratch]) -> Stats {
     let count = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
     let mut times = StageTimes::default();
+    let mut hidden = 0;
     for scratch in scratch {
         times += std::mem::take(&mut scratch.times);
+        hidden += std::mem::take(&mut scratch.n_hidden);
     }
     times.place += frame.setup;
     Stats {
         triangles: count(frame.n_triangles),
         clusters: count(frame.visible.len() as u64),
+        hidden,
         near_m: frame.near,
         far_m: frame.far,
         wall: began.elapsed(),

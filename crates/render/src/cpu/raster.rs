@@ -10,6 +10,8 @@
 //! - up to 64 pixels: one triangle at a time, eight pixels of a row at a time;
 //! - larger: exact spans by 64-bit integers, filled eight pixels at a time.
 //!
+//! What is drawn does not depend on the order of triangles: of two at the same depth, the lower id is seen.
+//!
 //! Depth is near / w: linear in screen space, larger is nearer, the same relative precision at any distance.
 #![expect(
     clippy::cast_possible_truncation,
@@ -20,6 +22,7 @@
 use scene::math::{DVec3, Vec4};
 
 use super::frame::{Frame, GUARD_PX, Id, NOTHING, Visible};
+use super::tiles::{Rect, Tiles};
 use crate::clusters::CLUSTER_VERTICES;
 use crate::simd::{Float, Int, Isa, vectorized};
 
@@ -31,7 +34,7 @@ const SMALL: i32 = 64 * SUB - 1;
 /// Largest bounding box for the pixel-by-pixel way.
 const TINY_PX: i32 = 4;
 
-/// A pixel of a band that a triangle covers and that is not behind what is opaque.
+/// A pixel of a band that a triangle covers and that is not behind what was drawn before.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fragment {
     /// Index of the pixel in the band's buffers.
@@ -43,7 +46,7 @@ pub(super) struct Fragment {
 /// Depth and ids of a band.
 #[derive(Debug, Default)]
 pub(super) struct Target {
-    /// near / w of what is nearest; 0 where there is nothing.
+    /// near / w of what is nearest; 0 where there is nothing, infinity where there is no picture.
     pub(super) depth: Vec<f32>,
     pub(super) ids: Vec<Id>,
     /// Pixels from one row to the next: a few more than the width, so that eights may overhang.
@@ -52,6 +55,7 @@ pub(super) struct Target {
     /// First row and number of rows.
     pub(super) y0: i32,
     pub(super) rows: i32,
+    tiles: Tiles,
 }
 
 impl Target {
@@ -64,6 +68,33 @@ impl Target {
         self.depth.resize(n, 0.0);
         self.ids.clear();
         self.ids.resize(n, NOTHING);
+        for row in self.depth.chunks_exact_mut(self.stride) {
+            row[width as usize..].fill(f32::INFINITY);
+        }
+        self.tiles.clear(width as usize, rows as usize);
+    }
+
+    /// Makes room for bands of a size.
+    pub(super) fn reserve(&mut self, width: u32, rows: u32) {
+        self.clear(width, 0, rows);
+    }
+
+    /// Whether nothing in `rect` can be seen that is not nearer than `depth`.
+    pub(super) fn hides(&mut self, rect: Rect, depth: f32) -> bool {
+        let rect = self.within(rect);
+        // Depths are interpolated: a little nearer than the nearest corner is possible.
+        self.tiles.hide(rect, depth * 1.00001, &self.depth, self.stride)
+    }
+
+    /// Something was drawn in `rect`.
+    pub(super) fn touch(&mut self, rect: Rect) {
+        let rect = self.within(rect);
+        self.tiles.touch(rect);
+    }
+
+    /// Rows from the band's first.
+    fn within(&self, rect: Rect) -> Rect {
+        Rect { top: rect.top - self.y0, bottom: rect.bottom - self.y0, ..rect }
     }
 
     #[inline(always)]
@@ -85,6 +116,9 @@ pub(super) struct Transformed {
     packed: [i32; CLUSTER_VERTICES],
     origin: [i32; 2],
     is_packed: bool,
+    /// Pixels whose centres lie between the vertices, and the nearest vertex' depth. Not if the cluster is clipped.
+    pub(super) rect: Rect,
+    pub(super) depth_max: f32,
 }
 
 impl Default for Transformed {
@@ -99,6 +133,8 @@ impl Default for Transformed {
             packed: n,
             origin: [0; 2],
             is_packed: false,
+            rect: Rect { left: 0, right: -1, top: 0, bottom: -1 },
+            depth_max: 0.0,
         }
     }
 }
@@ -121,6 +157,9 @@ fn transform_lanes<S: Isa>(frame: &Frame<'_>, visible: &Visible, out: &mut Trans
     let (outs_x, _) = out.x.as_chunks_mut::<8>();
     let (outs_y, _) = out.y.as_chunks_mut::<8>();
     let (outs_depth, _) = out.depth.as_chunks_mut::<8>();
+    let (mut x_min, mut x_max) = (S::I::splat(i32::MAX), S::I::splat(i32::MIN));
+    let (mut y_min, mut y_max) = (x_min, x_max);
+    let mut depth_max = k(0.0);
     for block in 0..n {
         let px = S::F::load(&positions[block]);
         let py = S::F::load(&positions[n + block]);
@@ -139,10 +178,22 @@ fn transform_lanes<S: Isa>(frame: &Frame<'_>, visible: &Visible, out: &mut Trans
         }
         // What is not usable becomes nonsense that the clipper does not read.
         let inverse = k(1.0) / w;
-        (x * inverse * sub).round_to_int().store(&mut outs_x[block]);
-        (y * inverse * sub).round_to_int().store(&mut outs_y[block]);
-        (near * inverse).store(&mut outs_depth[block]);
+        let (x, y) = ((x * inverse * sub).round_to_int(), (y * inverse * sub).round_to_int());
+        let depth = near * inverse;
+        x.store(&mut outs_x[block]);
+        y.store(&mut outs_y[block]);
+        depth.store(&mut outs_depth[block]);
+        (x_min, x_max) = (x_min.min(x), x_max.max(x));
+        (y_min, y_max) = (y_min.min(y), y_max.max(y));
+        depth_max = depth_max.max(depth);
     }
+    out.rect = Rect {
+        left: (least(x_min.array()) + (SUB - 1)) >> 8,
+        right: most(x_max.array()) >> 8,
+        top: (least(y_min.array()) + (SUB - 1)) >> 8,
+        bottom: most(y_max.array()) >> 8,
+    };
+    out.depth_max = depth_max.array().into_iter().fold(0.0, f32::max);
     out.is_packed = false;
     if !visible.clipped {
         // Whole pixels, so that what is below the pixel stays as it is.
@@ -159,6 +210,16 @@ fn transform_lanes<S: Isa>(frame: &Frame<'_>, visible: &Visible, out: &mut Trans
         out.is_packed = wide.eq(S::I::splat(0)).signs() == 0xff;
         out.origin = [x0, y0];
     }
+}
+
+#[inline(always)]
+fn least(v: [i32; 8]) -> i32 {
+    v.into_iter().fold(i32::MAX, i32::min)
+}
+
+#[inline(always)]
+fn most(v: [i32; 8]) -> i32 {
+    v.into_iter().fold(i32::MIN, i32::max)
 }
 
 #[inline(always)]
@@ -242,22 +303,30 @@ impl Sink for Opaque {
             return;
         };
         let before = S::F::load(depths);
-        let pass = before.lt(depth) & mask;
-        if pass.signs() == 0 {
+        let not_behind = depth.ge(before) & mask;
+        if not_behind.signs() == 0 {
             return;
         }
+        let (id, before_ids) = (S::I::splat(id as i32), S::I::load_u32(ids));
+        let pass = not_behind & (before.lt(depth) | before_ids.gt(id));
         S::F::select(pass, depth, before).store(depths);
-        let old_ids = S::I::load_u32(ids);
-        S::I::select(pass, S::I::splat(id as i32), old_ids).store_u32(ids);
+        S::I::select(pass, id, before_ids).store_u32(ids);
     }
     #[inline(always)]
     fn put_one(&mut self, target: &mut Target, at: usize, depth: f32, id: Id) {
         if let (Some(d), Some(i)) = (target.depth.get_mut(at), target.ids.get_mut(at))
-            && *d < depth
+            && *d <= depth
+            && is_seen((depth, id), (*d, *i))
         {
             (*d, *i) = (depth, id);
         }
     }
+}
+
+/// Whether what has this depth and id is seen before another. Ids compare as the vectors' signed numbers do.
+#[inline(always)]
+pub(super) fn is_seen((depth, id): (f32, Id), (other, other_id): (f32, Id)) -> bool {
+    depth > other || (depth == other && (id as i32) < other_id as i32)
 }
 
 struct Collect<'a>(&'a mut Vec<Fragment>);
@@ -278,7 +347,7 @@ impl Sink for Collect<'_> {
     }
     #[inline(always)]
     fn put_one(&mut self, target: &mut Target, at: usize, depth: f32, id: Id) {
-        if target.depth.get(at).is_some_and(|before| *before < depth) {
+        if target.depth.get(at).is_some_and(|before| *before <= depth) {
             self.0.push(Fragment { at: at as u32, depth, id });
         }
     }
