@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use encode::{Bitrate, H264Config, Picture, VideoEncoder};
 use protocol::live;
-use render::{Hit, Look, REFINE_SAMPLES, Renderer, Stats, View, Yuv420};
+use render::{Hit, Look, REFINE_SAMPLES, Renderer, StageTimes, Stats, View, Yuv420};
 use scene::math::{Quat, Vec3};
 use tokio::sync::mpsc;
 
@@ -167,6 +167,7 @@ impl Frames {
             last_rtp_time: 0,
             frame_id: 0,
             rest: Rest::default(),
+            moved: Moved::default(),
         };
         let thread = std::thread::Builder::new().name("host-frames".into()).spawn(move || maker.run())?;
         Ok(Self { shared, thread: Some(thread) })
@@ -272,6 +273,39 @@ struct Maker {
     last_rtp_time: u64,
     frame_id: u32,
     rest: Rest,
+    moved: Moved,
+}
+
+/// What a movement's frames took, for the log.
+#[derive(Default)]
+struct Moved {
+    n_frames: u32,
+    wall: Duration,
+    times: StageTimes,
+}
+
+impl Moved {
+    fn add(&mut self, stats: &Stats) {
+        self.n_frames += 1;
+        self.wall += stats.wall;
+        self.times += stats.times;
+    }
+
+    /// Logs means, once per movement.
+    fn tell(&mut self) {
+        let Self { n_frames, wall, times } = std::mem::take(self);
+        if n_frames > 0 {
+            let stages =
+                times.named().map(|(name, time)| format!("{name} {}", (time / n_frames).as_micros()));
+            let stages_us = stages.join(", ");
+            tracing::debug!(
+                n_frames,
+                wall_us = (wall / n_frames).as_micros(),
+                stages_us,
+                "a movement was drawn"
+            );
+        }
+    }
 }
 
 impl Maker {
@@ -406,6 +440,7 @@ impl Maker {
             Job::Motion { scene, view, revision, input, orders } => {
                 self.started_at = Some(start);
                 let stats = renderer.render(&scene.render, &view, &mut self.picture);
+                self.moved.add(&stats);
                 let old_seq =
                     self.shown.as_ref().filter(|old| old.viewer == orders.viewer).map(|old| old.input_seq);
                 let input_seq = input.map_or(0, |(seq, _)| seq);
@@ -418,6 +453,7 @@ impl Maker {
                 self.finish(start, queue.unwrap_or_default(), orders, 0)
             }
             Job::Refine(orders) => {
+                self.moved.tell();
                 self.started_at = Some(start);
                 let shown = self.shown.as_mut()?;
                 self.rest.n_samples += 1;
