@@ -961,6 +961,105 @@ mod tests {
         }
     }
 
+    /// The scalar twin: whether a triangle covers a pixel, by exact integers and the top-left rule alone.
+    fn covers(mut corners: [(i32, i32); 3], style: Style, x: i32, y: i32) -> bool {
+        if !style.mirrored {
+            corners.swap(1, 2);
+        }
+        let wide = |c: [(i32, i32); 3]| c.map(|(x, y)| (i128::from(x), i128::from(y)));
+        let area = |[a, b, c]: [(i128, i128); 3]| (b.0 - a.0) * (c.1 - a.1) - (c.0 - a.0) * (b.1 - a.1);
+        if style.double_sided && area(wide(corners)) < 0 {
+            corners.swap(1, 2);
+        }
+        let at = wide(corners);
+        let pixel = (i128::from(x) * i128::from(SUB), i128::from(y) * i128::from(SUB));
+        area(at) > 0
+            && (0..3).all(|n| {
+                let (p, q) = (at[n], at[(n + 1) % 3]);
+                let value = area([p, q, pixel]);
+                let (right, down) = (q.0 - p.0, q.1 - p.1);
+                value > 0 || (value == 0 && (down < 0 || (down == 0 && right > 0)))
+            })
+    }
+
+    /// A coordinate in fixed point: often near, on or between the pixels of a small picture, sometimes far away.
+    fn coordinate() -> impl Strategy<Value = i32> {
+        let guard = GUARD_PX as i32 * SUB;
+        prop_oneof![
+            6 => -2 * SUB..70 * SUB,
+            2 => (-2i32..70).prop_map(|pixel| pixel * SUB),
+            2 => (0i32..6 * SUB).prop_map(|v| v + 20 * SUB),
+            1 => -200 * SUB..200 * SUB,
+            1 => -guard..guard,
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+        #[test]
+        fn triangles_cover_what_their_scalar_twin_says(
+            corners in prop::collection::vec((coordinate(), coordinate(), 0.01f32..1.0), 24),
+            mirrored: bool,
+            double_sided: bool,
+        ) {
+            let mut vertices = Transformed::default();
+            for (n, (x, y, depth)) in corners.iter().enumerate() {
+                (vertices.x[n], vertices.y[n], vertices.depth[n]) = (*x, *y, *depth);
+            }
+            // As `transform` does.
+            vertices.origin = [vertices.x[0] & !(SUB - 1), vertices.y[0] & !(SUB - 1)];
+            vertices.is_packed = true;
+            for n in 0..24 {
+                let from = [vertices.x[n] - vertices.origin[0], vertices.y[n] - vertices.origin[1]];
+                vertices.is_packed &= from.iter().all(|v| i32::from(*v as i16) == *v);
+                vertices.packed[n] = (from[0] & 0xffff) | from[1] << 16;
+            }
+            let triangles: [u32; 8] = std::array::from_fn(|n| {
+                let first = n as u32 * 3;
+                first | (first + 1) << 8 | (first + 2) << 16
+            });
+            let style = Style { first_id: 5 << 7, mirrored, double_sided };
+            let (width, first_row, rows) = (61, 3, 50);
+            for level in [Level::detect(), Level::Portable] {
+                let mut target = Target::default();
+                target.clear(width, first_row, rows);
+                let mut kept = Kept::default();
+                let mut fragments = Vec::new();
+                collect(level, &[triangles], &vertices, style, &mut target, &mut kept, &mut fragments);
+                draw_opaque(level, &[triangles], &vertices, style, &mut target, &mut kept);
+                fragments.sort_by_key(|f| (f.at, f.id));
+                let mut fragments = fragments.into_iter().peekable();
+                for y in 0..rows as i32 {
+                    for x in 0..width as i32 {
+                        let at = y as usize * target.stride + x as usize;
+                        let mut nearest = (0.0, NOTHING);
+                        for n in 0..8 {
+                            let id = style.first_id + n;
+                            let corner = |c: u32| (n * 3 + c) as usize;
+                            let of = [0, 1, 2].map(|c| (vertices.x[corner(c)], vertices.y[corner(c)]));
+                            let here = fragments.next_if(|f| f.at as usize == at && f.id == id);
+                            let covered = covers(of, style, x, y + first_row as i32);
+                            prop_assert_eq!(
+                                here.is_some(), covered, "{:?}: triangle {} {:?} at {}, {}", level, n, of, x, y
+                            );
+                            if let Some(f) = here {
+                                let depths = [0, 1, 2].map(|c| vertices.depth[corner(c)]);
+                                let (least, most) = depths.iter().fold((2f32, 0f32), |(a, b), d| (a.min(*d), b.max(*d)));
+                                let inside = least * 0.9999..=most * 1.00001;
+                                prop_assert!(inside.contains(&f.depth), "{} not in {:?}", f.depth, inside);
+                                if is_seen((f.depth, f.id), nearest) {
+                                    nearest = (f.depth, f.id);
+                                }
+                            }
+                        }
+                        prop_assert_eq!((target.depth[at], target.ids[at]), nearest, "{:?} at {}, {}", level, x, y);
+                    }
+                }
+                prop_assert!(fragments.next().is_none(), "fragments outside of the picture");
+            }
+        }
+    }
+
     #[test]
     fn corners_on_pixel_centres_are_drawn_once() {
         for level in [Level::detect(), Level::Portable] {
