@@ -20,7 +20,7 @@ use super::raster::{
     Fragment, Kept, Style, Target, Transformed, collect, collect_clipped, draw_opaque, draw_opaque_clipped,
     is_seen, transform,
 };
-use super::shade::{shade, shade_alpha};
+use super::shade::{LookupMemory, shade, shade_alpha};
 use super::tiles::Rect;
 use super::times::{Lap, StageTimes};
 use crate::color::{chroma, luma, srgb_encoded};
@@ -64,6 +64,7 @@ pub(super) struct Scratch {
     blended: Vec<Fragment>,
     /// Light in front of each pixel, and how much of what is behind it is still seen: red, green, blue of each.
     layers: Vec<[f32; 6]>,
+    lookups: LookupMemory,
     blocks: [Block; CHUNK_BLOCKS],
     /// Of a chunk, those to be shaded with others of their instance: instance << 32 | place.
     strays: Vec<u64>,
@@ -212,11 +213,11 @@ fn lanes_of(target: &Target, fragments: &[Fragment]) -> ([Id; 8], [f32; 8], [f32
 
 /// Moves fragments that are not cut out to the target.
 fn test_alpha(frame: &Frame<'_>, cutoff: f32, scratch: &mut Scratch) {
-    let Scratch { target, fragments, .. } = scratch;
+    let Scratch { target, fragments, lookups, .. } = scratch;
     for eight in fragments.chunks(8) {
         let (ids, x, y) = lanes_of(target, eight);
         let mut alpha = [0.0; 8];
-        shade_alpha(frame.level, frame, &ids, &x, &y, &mut alpha);
+        shade_alpha(frame.level, frame, &ids, &x, &y, lookups, &mut alpha);
         for (fragment, alpha) in eight.iter().zip(alpha) {
             let at = fragment.at as usize;
             let before = (target.depth[at], target.ids[at]);
@@ -247,12 +248,12 @@ fn blend(frame: &Frame<'_>, band: usize, scratch: &mut Scratch) {
         return;
     }
     sort_and_keep_nearest(&mut scratch.blended);
-    let Scratch { target, blended, layers, .. } = scratch;
+    let Scratch { target, blended, layers, lookups, .. } = scratch;
     layers.resize(target.ids.len(), [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]);
     for eight in blended.chunks(8) {
         let (ids, x, y) = lanes_of(target, eight);
         let mut light = [[0.0; 8]; 6];
-        shade(frame.level, frame, &ids, &x, &y, &mut light);
+        shade(frame.level, frame, &ids, &x, &y, lookups, &mut light);
         for (lane, fragment) in eight.iter().enumerate() {
             let layer = &mut layers[fragment.at as usize];
             for channel in 0..3 {
@@ -286,7 +287,7 @@ fn write(
     out: &mut BandOut<'_>,
     lap: &mut Lap,
 ) {
-    let Scratch { target, layers, blocks, strays, times, .. } = scratch;
+    let Scratch { target, layers, blocks, strays, lookups, times, .. } = scratch;
     let (width, rows) = (target.width as usize, target.rows as usize);
     let y0 = target.y0 as usize;
     let background_suffices = out.sums.is_none() && matches!(out.bytes, Bytes::Video { .. });
@@ -311,7 +312,8 @@ fn write(
                     if is_one_instance(frame, &ids[r]) {
                         let xs = std::array::from_fn(|lane| (x + lane) as f32);
                         let mut light = [[0.0; 8]; 6];
-                        shade(frame.level, frame, &ids[r], &xs, &[(y0 + row) as f32; 8], &mut light);
+                        let ys = [(y0 + row) as f32; 8];
+                        shade(frame.level, frame, &ids[r], &xs, &ys, lookups, &mut light);
                         block[r] = [light[0], light[1], light[2]];
                         continue;
                     }
@@ -329,7 +331,7 @@ fn write(
             }
             if !strays.is_empty() {
                 let at = Chunk { x: first_x, rows: [row, last_row] };
-                shade_strays(frame, target, at, strays, blocks);
+                shade_strays(frame, target, at, strays, lookups, blocks);
             }
             if !layers.is_empty() {
                 for (n, block) in blocks[..n_blocks].iter_mut().enumerate() {
@@ -376,7 +378,14 @@ struct Chunk {
 
 /// Shades pixels whose neighbours show other things, together with others of the same instance: a kernel's price is the
 /// same for one pixel as for eight.
-fn shade_strays(frame: &Frame<'_>, target: &Target, at: Chunk, strays: &mut [u64], blocks: &mut [Block]) {
+fn shade_strays(
+    frame: &Frame<'_>,
+    target: &Target,
+    at: Chunk,
+    strays: &mut [u64],
+    lookups: &mut LookupMemory,
+    blocks: &mut [Block],
+) {
     strays.sort_unstable();
     for same in strays.chunk_by(|a, b| a >> 32 == b >> 32) {
         for eight in same.chunks(8) {
@@ -389,7 +398,7 @@ fn shade_strays(frame: &Frame<'_>, target: &Target, at: Chunk, strays: &mut [u64
                 ys[lane] = (target.y0 as usize + row) as f32;
             }
             let mut light = [[0.0; 8]; 6];
-            shade(frame.level, frame, &ids, &xs, &ys, &mut light);
+            shade(frame.level, frame, &ids, &xs, &ys, lookups, &mut light);
             for (lane, stray) in eight.iter().enumerate() {
                 let place = *stray as usize & 0xffff_ffff;
                 for channel in 0..3 {

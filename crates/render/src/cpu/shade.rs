@@ -38,6 +38,7 @@ vectorized! {
         ids: &[Id; 8],
         x: &[f32; 8],
         y: &[f32; 8],
+        memory: &mut LookupMemory,
         out: &mut [[f32; 8]; 6],
     ) = shade_lanes;
 }
@@ -49,6 +50,7 @@ vectorized! {
         ids: &[Id; 8],
         x: &[f32; 8],
         y: &[f32; 8],
+        memory: &mut LookupMemory,
         out: &mut [f32; 8],
     ) = shade_alpha_lanes;
 }
@@ -103,6 +105,8 @@ struct Group<'a> {
     vertices: [[&'a Vertex; 8]; 3],
     /// What the lanes show.
     ids: [Id; 8],
+    /// All eight show the same triangle.
+    is_one_triangle: bool,
 }
 
 impl<'a> Group<'a> {
@@ -124,7 +128,14 @@ impl<'a> Group<'a> {
             mirrored: scene.instances[instance as usize].mirrored,
             vertices: [[&vertices[0]; 8]; 3],
             ids: [ids[first]; 8],
+            is_one_triangle: *ids == [ids[0]; 8],
         };
+        if group.is_one_triangle {
+            group.lanes = 0xff;
+            let corners = corners_of(frame, ids[0]);
+            group.vertices = [[corners[0]; 8], [corners[1]; 8], [corners[2]; 8]];
+            return group;
+        }
         let mut last_id = NOTHING;
         let mut corners = [&vertices[0]; 3];
         for lane in 0..8 {
@@ -140,12 +151,7 @@ impl<'a> Group<'a> {
                         group.ids[lane] = id;
                         group.lanes |= 1 << lane;
                         last_id = id;
-                        let block = visible.triangles_at as usize + (id as usize >> 3 & 15);
-                        let packed = scene.clusters.triangles[block][id as usize & 7];
-                        let own = &vertices[visible.vertices_at as usize..];
-                        for corner in 0..3 {
-                            corners[corner] = &own[(packed >> (corner * 8) & 63) as usize];
-                        }
+                        corners = corners_of(frame, id);
                     }
                 }
             }
@@ -183,6 +189,34 @@ impl<'a> Group<'a> {
     }
 }
 
+/// The vertices of a triangle.
+#[inline(always)]
+fn corners_of<'a>(frame: &'a Frame<'_>, id: Id) -> [&'a Vertex; 3] {
+    let visible = &frame.visible[(id >> 7) as usize];
+    let clusters = &frame.scene.clusters;
+    let block = visible.triangles_at as usize + (id as usize >> 3 & 15);
+    let packed = clusters.triangles[block][id as usize & 7];
+    let own = &clusters.vertices[visible.vertices_at as usize..];
+    [&own[(packed & 63) as usize], &own[(packed >> 8 & 63) as usize], &own[(packed >> 16 & 63) as usize]]
+}
+
+/// Eight times the same vertex, by field.
+#[inline(always)]
+#[expect(clippy::cast_possible_wrap, reason = "bit patterns")]
+fn repeated<S: Isa>(v: &Vertex) -> [S::I; 8] {
+    let k = S::I::splat;
+    [
+        k(v[0] as i32),
+        k(v[1] as i32),
+        k(v[2] as i32),
+        k(v[3] as i32),
+        k(v[4] as i32),
+        k(v[5] as i32),
+        k(v[6] as i32),
+        k(v[7] as i32),
+    ]
+}
+
 /// Where eight rays meet their triangles.
 struct Surface<S: Isa> {
     /// By corner: position and so on, each eight lanes.
@@ -200,11 +234,12 @@ impl<S: Isa> Surface<S> {
     #[inline(always)]
     fn of(group: &Group<'_>, x: S::F, y: S::F) -> Self {
         let k = S::F::splat;
-        let fields = [
-            S::I::transpose(group.vertices[0]),
-            S::I::transpose(group.vertices[1]),
-            S::I::transpose(group.vertices[2]),
-        ];
+        let [a, b, c] = group.vertices;
+        let fields = if group.is_one_triangle {
+            [repeated::<S>(a[0]), repeated::<S>(b[0]), repeated::<S>(c[0])]
+        } else {
+            [S::I::transpose(a), S::I::transpose(b), S::I::transpose(c)]
+        };
         let a = [fields[0][0].float_bits(), fields[0][1].float_bits(), fields[0][2].float_bits()];
         let b = [fields[1][0].float_bits(), fields[1][1].float_bits(), fields[1][2].float_bits()];
         let c = [fields[2][0].float_bits(), fields[2][1].float_bits(), fields[2][2].float_bits()];
@@ -384,11 +419,12 @@ fn shade_lanes<S: Isa>(
     ids: &[Id; 8],
     x: &[f32; 8],
     y: &[f32; 8],
+    memory: &mut LookupMemory,
     out: &mut [[f32; 8]; 6],
 ) {
     let (x, y) = (S::F::load(x), S::F::load(y));
     let mut left = !S::I::load_u32(ids).eq(S::I::splat(-1)).signs() & 0xff;
-    let mut lookups = Lookups::new(frame);
+    let mut lookups = Lookups { frame, memory, number: None };
     while left != 0 {
         let group = Group::next(frame, ids, left);
         let light = shade_group::<S>(frame, &group, x, y, &mut lookups);
@@ -414,6 +450,7 @@ fn shade_alpha_lanes<S: Isa>(
     ids: &[Id; 8],
     x: &[f32; 8],
     y: &[f32; 8],
+    memory: &mut LookupMemory,
     out: &mut [f32; 8],
 ) {
     let (x, y) = (S::F::load(x), S::F::load(y));
@@ -421,8 +458,8 @@ fn shade_alpha_lanes<S: Isa>(
     while left != 0 {
         let group = Group::next(frame, ids, left);
         let surface = Surface::<S>::of(&group, x, y);
-        let mut lookups = Lookups::new(frame);
-        surface.texture_coordinates(frame, &group, &mut lookups.uvs);
+        let mut lookups = Lookups { frame, memory: &mut *memory, number: None };
+        surface.texture_coordinates(frame, &group, &mut lookups.memory.uvs);
         let [_, _, _, alpha] = base_color::<S>(&group, &surface, &mut lookups);
         let before = S::F::load(out);
         S::F::select(mask::<S>(group.lanes), alpha, before).store(out);
@@ -438,32 +475,35 @@ fn mask<S: Isa>(bits: u32) -> S::I {
     (S::I::splat(bits as i32) & bit).eq(bit)
 }
 
-/// A group's texture coordinates, first and second, and the place that was looked up last.
-pub(super) struct Lookups<'a> {
-    frame: &'a Frame<'a>,
+/// A group's texture coordinates, first and second, and the place that was looked up last. A kilobyte that is written before
+/// it is read: it lives with the worker, so that nobody clears it for each group.
+#[derive(Default)]
+pub(super) struct LookupMemory {
     uvs: [Coordinates; 2],
     place: Place,
-    /// Of [`Sampled::place`].
+}
+
+/// Looks up a group's textures.
+pub(super) struct Lookups<'a> {
+    frame: &'a Frame<'a>,
+    memory: &'a mut LookupMemory,
+    /// Of [`Sampled::place`], if the memory's place is this group's.
     number: Option<u8>,
 }
 
-impl<'a> Lookups<'a> {
-    #[inline(always)]
-    fn new(frame: &'a Frame<'a>) -> Self {
-        Self { frame, uvs: Default::default(), place: Place::default(), number: None }
-    }
-
+impl Lookups<'_> {
     /// Linear RGBA.
     #[inline(always)]
     pub(super) fn of<S: Isa>(&mut self, sampled: &Sampled) -> [S::F; 4] {
         let texture = &self.frame.scene.textures[sampled.texture as usize];
         if self.number != Some(sampled.place) {
             let Frame { level, lod_bias, smooth, .. } = *self.frame;
-            let uv = &self.uvs[usize::from(sampled.second_uv)];
-            locate(level, texture, sampled, uv, lod_bias, smooth, &mut self.place);
+            let LookupMemory { uvs, place } = &mut *self.memory;
+            let uv = &uvs[usize::from(sampled.second_uv)];
+            locate(level, texture, sampled, uv, lod_bias, smooth, place);
             self.number = Some(sampled.place);
         }
-        fetch::<S>(texture, &self.place)
+        fetch::<S>(texture, &self.memory.place)
     }
 }
 
@@ -494,7 +534,7 @@ fn shade_group<S: Isa>(
     let material = group.material;
     let surface = Surface::<S>::of(group, x, y);
     lookups.number = None;
-    surface.texture_coordinates(frame, group, &mut lookups.uvs);
+    surface.texture_coordinates(frame, group, &mut lookups.memory.uvs);
     let [red, green, blue, alpha] = base_color::<S>(group, &surface, lookups);
     let base = [red, green, blue];
     let blends = material.alpha_mode == AlphaMode::Blend;
