@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p render --example bench_raster -- [THREADS] [FRAMES] [SCENE…]`
 //!
-//! A scene is a number (a bumpy torus of so many thousand triangles) or one of the names in [`scene`]. Prints median,
+//! After the word `portable`, scenes are drawn as on a processor without AVX2. A scene is a number (a bumpy torus of so many thousand triangles) or one of the names in [`scene`]. Prints median,
 //! least and most wall and CPU time (user and system, all threads) per frame; then where the time went, by the
 //! renderer's own clock, and a checksum of all pictures, by which two builds can be told to draw the same.
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sizes of a few thousand")]
@@ -25,7 +25,12 @@ fn main() {
         names = ["100", "1000", "5000"].map(String::from).to_vec();
     }
     println!("{n_threads} threads, {n_frames} frames; ms per frame: median (least to most)");
+    let mut portable = false;
     for name in names {
+        if name == "portable" {
+            portable = true;
+            continue;
+        }
         let Some(Orbit { model, nearer, swing, size }) = scene(&name) else {
             println!("there is no scene {name}");
             continue;
@@ -48,12 +53,18 @@ fn main() {
             let (eye, orientation) = (target + turn * ((eye - target) * nearer), turn * orientation);
             View { eye, orientation, fov_y, width: size.0, height: size.1, look: Look::default() }
         };
-        measure(&scene, n_threads, n_frames, view);
+        let mut renderer = if portable { Renderer::portable(n_threads) } else { Renderer::new(n_threads) };
+        measure(&scene, &mut renderer, n_threads, n_frames, view);
     }
 }
 
-fn measure(scene: &RenderScene, n_threads: NonZeroUsize, n_frames: usize, view: impl Fn(usize) -> View) {
-    let mut renderer = Renderer::new(n_threads);
+fn measure(
+    scene: &RenderScene,
+    renderer: &mut Renderer,
+    n_threads: NonZeroUsize,
+    n_frames: usize,
+    view: impl Fn(usize) -> View,
+) {
     let mut picture = Yuv420::default();
     let (mut wall, mut cpu) = (Vec::new(), Vec::new());
     let mut stages = vec![Vec::new(); StageTimes::default().named().len()];

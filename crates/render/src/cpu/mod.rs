@@ -129,6 +129,11 @@ impl Renderer {
         Self::with_level(n_threads, Level::detect())
     }
 
+    /// As on a processor for which there are no kernels of their own: to measure and to compare.
+    pub fn portable(n_threads: NonZeroUsize) -> Self {
+        Self::with_level(n_threads, Level::Portable)
+    }
+
     fn with_level(n_threads: NonZeroUsize, level: Level) -> Self {
         let pool = Pool::new(n_threads);
         // The first frame should not wait for its light.
