@@ -383,6 +383,21 @@ try {
       assert.match(show.page.url(), /model=gltf%2Fkhronos%2FFox\.glb/);
     }
   });
+  await test("the light menu", async () => {
+    await show.rest();
+    const studio = await show.grab();
+    await show.page.keyboard.press("l");
+    await show.page.getByRole("menuitemradio", { name: "Dusk" }).click();
+    // The menu stays for the next try.
+    assert.equal(await show.page.getByRole("menuitemradio", { name: "Dusk" }).getAttribute("aria-checked"), "true");
+    assert.equal(await show.page.getByRole("menuitemradio", { name: "Studio" }).getAttribute("aria-checked"), "false");
+    await show.page.getByRole("slider").fill("90");
+    await show.page.keyboard.press("Escape");
+    await until("dusk", async () => compare(studio, await show.grab()).psnr < 30, 15_000);
+    await show.rest();
+    // The host's own still is lit as the client asked for, so it tells whether the video is.
+    return assertAlike(service, modelSession, show);
+  });
   await test("the pages did nothing that their policy forbids, and threw nothing", () => {
     assert.deepEqual([...viewer.problems, ...show.problems], []);
   });

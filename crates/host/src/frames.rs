@@ -34,6 +34,7 @@ pub(crate) struct Wanted {
     pub(crate) scene: Arc<Scene>,
     /// The client's camera; `None` frames the model.
     pub(crate) camera: Option<live::Camera>,
+    pub(crate) look: Look,
     /// Of the video, in pixels.
     pub(crate) size: (u32, u32),
     /// Newest input: its number and when it arrived.
@@ -58,13 +59,17 @@ impl Wanted {
 
     /// The camera and size as the renderer takes them.
     pub(crate) fn view(&self) -> View {
-        view(&self.scene, self.camera, self.size)
+        view(&self.scene, self.camera, self.look, self.size)
     }
 }
 
 /// `camera`, or one that frames `scene`.
-pub(crate) fn view(scene: &Scene, camera: Option<live::Camera>, (width, height): (u32, u32)) -> View {
-    let look = Look::default();
+pub(crate) fn view(
+    scene: &Scene,
+    camera: Option<live::Camera>,
+    look: Look,
+    (width, height): (u32, u32),
+) -> View {
     match camera {
         Some(live::Camera { eye, orientation, fov_y }) => View {
             eye: Vec3::from(eye),
@@ -141,6 +146,7 @@ impl Frames {
         let wanted = Wanted {
             scene,
             camera: None,
+            look: Look::default(),
             size: config.size,
             input: None,
             bitrate: config.bitrate,

@@ -17,6 +17,7 @@ use protocol::live::rpc::client_message::Body as Request;
 use protocol::live::rpc::host_message::Body as Response;
 use protocol::rest::Error;
 use protocol::{ConnectionId, SessionId, live};
+use render::{Look, Sky, ToneMapping};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 use tracing::Span;
@@ -99,6 +100,29 @@ pub(crate) async fn serve(config: HostConfig) -> anyhow::Result<()> {
         host.handle(event);
     };
     host.finish(outcome, news).await
+}
+
+/// A client's wish as the renderer takes it; or what is wrong with it.
+fn look(wish: &rpc::Look) -> Result<Look, &'static str> {
+    use rpc::look::{Sky as WishedSky, ToneMapping as WishedMapping};
+    let sky = match WishedSky::try_from(wish.sky) {
+        Ok(WishedSky::Studio) => Sky::Studio,
+        Ok(WishedSky::Day) => Sky::Day,
+        Ok(WishedSky::Overcast) => Sky::Overcast,
+        Ok(WishedSky::Dusk) => Sky::Dusk,
+        Ok(WishedSky::Even) => Sky::Even,
+        Err(_) => return Err("there is no such sky: STUDIO, DAY, OVERCAST, DUSK or EVEN"),
+    };
+    let tone_mapping = match WishedMapping::try_from(wish.tone_mapping) {
+        Ok(WishedMapping::Neutral) => ToneMapping::Neutral,
+        Ok(WishedMapping::Aces) => ToneMapping::Aces,
+        Ok(WishedMapping::Clipped) => ToneMapping::Clipped,
+        Err(_) => return Err("there is no such tone mapping: NEUTRAL, ACES or CLIPPED"),
+    };
+    if !wish.sky_yaw.is_finite() {
+        return Err("sky_yaw is an angle in radians");
+    }
+    Ok(Look { sky, sky_yaw: wish.sky_yaw, tone_mapping })
 }
 
 /// The correlation vector of what is done here for a request.
@@ -435,8 +459,8 @@ impl Host {
                 let size = (width.clamp(render::SIZE_MIN, 4096), height.clamp(render::SIZE_MIN, 4096));
                 let own =
                     camera.map(|c| live::Camera { eye: c.eye, orientation: c.orientation, fov_y: c.fov_y });
-                let camera = own.or_else(|| self.frames.read(|wanted| wanted.camera));
-                let view = view(&self.scene, camera, size);
+                let (clients, look) = self.frames.read(|wanted| (wanted.camera, wanted.look));
+                let view = view(&self.scene, own.or(clients), look, size);
                 let cv = extended(trace.as_ref());
                 let span = tracing::info_span!(target: telemetry::TARGET, "still", cv = cv.as_deref());
                 join(&span, trace.as_ref());
@@ -522,7 +546,8 @@ impl Host {
         (self.size_wanted, self.size_changed_at) = (None, None);
         let bitrate = self.video_bitrate(config.start_bps);
         self.frames.update(|wanted| {
-            (wanted.camera, wanted.input, wanted.size) = (None, None, FIRST_SIZE);
+            (wanted.camera, wanted.look) = (None, Look::default());
+            (wanted.input, wanted.size) = (None, FIRST_SIZE);
             (wanted.bitrate, wanted.congested) = (bitrate, false);
             wanted.touch();
         });
@@ -631,6 +656,18 @@ impl Host {
                     connection.refuse(request, "Busy", "too many picks are waiting");
                 }
             }
+            Request::SetLook(wish) => match look(&wish) {
+                Ok(look) => {
+                    self.frames.update(|wanted| {
+                        if wanted.look != look {
+                            wanted.look = look;
+                            wanted.touch();
+                        }
+                    });
+                    connection.say(request, Response::Look(wish));
+                }
+                Err(why) => connection.refuse(request, "BadRequest", why),
+            },
             Request::ListModels(rpc::ListModels {}) => {
                 let news = self.news.clone();
                 // Reading folders may take long; at most as many at once as the client may have requests.

@@ -4,7 +4,17 @@
  * One object lives through any number of attempts; `link` tells where it is. Every callback comes from the page's
  * event loop, never from inside a call to this object.
  */
-import type { Error as HostError, HostMessage, LoadProgress, ModelList, PickResult, SceneInfo } from "./gen/live_pb";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type {
+  Error as HostError,
+  HostMessage,
+  LoadProgress,
+  Look,
+  LookSchema,
+  ModelList,
+  PickResult,
+  SceneInfo,
+} from "./gen/live_pb";
 import { SessionEnding_Reason } from "./gen/live_pb";
 import { step, wakeAt, type Link, type Millis, type News } from "./link";
 import * as live from "./live";
@@ -203,6 +213,13 @@ export class Connection {
   async pick(x: number, y: number): Promise<PickResult> {
     const body = await this.#call({ case: "pick", value: { x, y } }, CALL_MS);
     if (body.case === "pick") return body.value;
+    throw unexpected(body);
+  }
+
+  /** Lights the scene so until the connection ends; what is left out is the default. Resolves when the host has it. */
+  async setLook(look: MessageInitShape<typeof LookSchema>): Promise<Look> {
+    const body = await this.#call({ case: "setLook", value: look }, CALL_MS);
+    if (body.case === "look") return body.value;
     throw unexpected(body);
   }
 

@@ -17,4 +17,5 @@ export {
   type SessionStatus,
 } from "./rest";
 export { RpcError } from "./rpc";
-export type { LoadProgress, ModelList, PickResult, SceneInfo } from "./gen/live_pb";
+export { Look_Sky as Sky, Look_ToneMapping as ToneMapping } from "./gen/live_pb";
+export type { LoadProgress, Look, ModelList, PickResult, SceneInfo } from "./gen/live_pb";

@@ -17,8 +17,20 @@ export interface Item {
   readonly label: string;
   readonly note?: string;
   readonly checked?: boolean;
+  /** The menu stays open, and what was checked beside it no longer is. */
+  readonly stays?: true;
   choose(): void;
 }
+
+/** An angle to choose, in whole degrees. */
+export interface Slider {
+  readonly label: string;
+  readonly degrees: number;
+  turn(degrees: number): void;
+}
+
+/** A line of a menu; text is a heading. */
+export type Entry = Item | Slider | string;
 
 /** Longer lists get a field that narrows them. */
 const FILTER_FROM = 10;
@@ -26,6 +38,7 @@ const FILTER_FROM = 10;
 /** The one menu that may be open. */
 export class Menu {
   #opener: HTMLElement | undefined;
+  #aside = false;
 
   constructor(readonly element: HTMLElement) {
     element.addEventListener("focusout", (event) => {
@@ -35,15 +48,17 @@ export class Menu {
     });
   }
 
-  toggle(opener: HTMLElement, items: () => readonly Item[] | Promise<readonly Item[]>): void {
+  /** `aside`: at the window's edge, for menus whose effect one wants to see. */
+  toggle(opener: HTMLElement, items: () => readonly Entry[] | Promise<readonly Entry[]>, aside = false): void {
     const again = this.#opener === opener;
     this.close();
     if (again) return;
+    this.#aside = aside;
     this.#opener = opener;
     opener.setAttribute("aria-expanded", "true");
     const content = items();
     if (Array.isArray(content)) return this.#fill(content);
-    void (content as Promise<readonly Item[]>).then(
+    void (content as Promise<readonly Entry[]>).then(
       (items) => this.#opener === opener && this.#fill(items),
       (error: unknown) => this.#opener === opener && this.#say(error instanceof Error ? error.message : String(error)),
     );
@@ -67,15 +82,23 @@ export class Menu {
     }
     const step = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
     if (step === 0) return false;
-    const buttons = [...this.element.querySelectorAll<HTMLElement>("button:not([hidden])")];
+    const buttons = [...this.element.querySelectorAll<HTMLElement>("button:not([hidden]), input[type=range]")];
     const at = buttons.indexOf(document.activeElement as HTMLElement);
     buttons[(at + step + buttons.length) % buttons.length]?.focus();
     return true;
   }
 
-  #fill(items: readonly Item[]): void {
-    if (items.length === 0) return this.#say("Nothing to choose from.");
-    const rows = items.map((item) => {
+  #fill(entries: readonly Entry[]): void {
+    if (entries.length === 0) return this.#say("Nothing to choose from.");
+    let group: HTMLElement[] = [];
+    const rows = entries.map((item) => {
+      if (typeof item === "string") {
+        group = [];
+        const heading = document.createElement("h3");
+        heading.textContent = item;
+        return heading;
+      }
+      if ("turn" in item) return this.#slider(item);
       const row = document.createElement("button");
       row.setAttribute("role", item.checked === undefined ? "menuitem" : "menuitemradio");
       if (item.checked !== undefined) row.setAttribute("aria-checked", String(item.checked));
@@ -87,7 +110,13 @@ export class Menu {
         note.textContent = item.note;
         row.append(note);
       }
+      const beside = group;
+      beside.push(row);
       row.onclick = () => {
+        if (item.stays) {
+          for (const other of beside) other.setAttribute("aria-checked", String(other === row));
+          return item.choose();
+        }
         const opener = this.#opener;
         this.close();
         opener?.focus({ preventScroll: true });
@@ -96,11 +125,34 @@ export class Menu {
       return row;
     });
     this.element.replaceChildren(...rows);
-    if (items.length >= FILTER_FROM) this.element.prepend(this.#filter(rows));
+    if (entries.length >= FILTER_FROM && entries.every((entry) => typeof entry === "object" && "choose" in entry)) this.element.prepend(this.#filter(rows));
     this.#place();
     this.element.querySelector("[aria-checked='true']")?.scrollIntoView({ block: "center" });
-    const first = this.element.querySelector<HTMLElement>("input, [aria-checked='true']") ?? rows[0];
+    const first = this.element.querySelector<HTMLElement>("input[type=search], [aria-checked='true']") ?? rows[0];
     first?.focus({ preventScroll: true });
+  }
+
+  #slider({ label, degrees, turn }: Slider): HTMLElement {
+    const row = document.createElement("label");
+    const input = document.createElement("input");
+    Object.assign(input, { type: "range", min: "-180", max: "180", value: String(Math.round(degrees)) });
+    const told = document.createElement("output");
+    const tell = (): void => {
+      told.textContent = `${input.value}°`;
+      input.setAttribute("aria-valuetext", `${input.value} degrees`);
+    };
+    input.oninput = () => {
+      tell();
+      turn(Number(input.value));
+    };
+    input.onkeydown = (event) => {
+      if (this.keyDown(event)) event.preventDefault();
+    };
+    tell();
+    const name = document.createElement("span");
+    name.textContent = label;
+    row.append(name, input, told);
+    return row;
   }
 
   #filter(rows: readonly HTMLElement[]): HTMLInputElement {
@@ -133,7 +185,8 @@ export class Menu {
     show(this.element, true);
     const { style } = this.element;
     const { offsetWidth } = this.element;
-    const left = Math.max(12, Math.min(opener.left + opener.width / 2 - offsetWidth / 2, innerWidth - offsetWidth - 12));
+    const wish = this.#aside ? innerWidth : opener.left + opener.width / 2 - offsetWidth / 2;
+    const left = Math.max(12, Math.min(wish, innerWidth - offsetWidth - 16));
     style.left = `${Math.round(left)}px`;
     const below = opener.top < innerHeight / 2;
     style.top = below ? `${Math.round(opener.bottom + 8)}px` : "";

@@ -5,6 +5,8 @@ import {
   fit,
   frameCamera,
   RpcError,
+  Sky,
+  ToneMapping,
   VIEWS,
   type Bounds,
   type Link,
@@ -178,6 +180,8 @@ function onScene(next: SceneInfo): void {
   document.title = source === "" ? "Belvedere" : `${name} — Belvedere`;
   if (!greeted) {
     greeted = true;
+    // The host forgets the light, too.
+    if (look.sky !== Sky.STUDIO || look.skyYaw !== 0 || look.toneMapping !== ToneMapping.NEUTRAL) void sendLook();
     // Without a wish, what the operator chose stays, be it on its way still.
     const wanted = chosen ?? (source === "" && loading === undefined ? DEMO : source);
     if (wanted !== "" && wanted !== source) void load(wanted);
@@ -363,6 +367,75 @@ function toggleModels(opener: HTMLElement): void {
   });
 }
 
+/* Light and colours */
+
+const SKIES: readonly [Sky, string, string][] = [
+  [Sky.STUDIO, "Studio", "softboxes"],
+  [Sky.DAY, "Day", "high sun"],
+  [Sky.OVERCAST, "Overcast", "soft"],
+  [Sky.DUSK, "Dusk", "low sun"],
+  [Sky.EVEN, "Even", "from all sides"],
+];
+const TONE_MAPPINGS: readonly [ToneMapping, string, string][] = [
+  [ToneMapping.NEUTRAL, "True to the material", "PBR Neutral"],
+  [ToneMapping.ACES, "Like film", "ACES"],
+  [ToneMapping.CLIPPED, "As measured", "cut off at white"],
+];
+
+/** Outlives a reconnect. */
+const look = { sky: Sky.STUDIO, skyYaw: 0, toneMapping: ToneMapping.NEUTRAL };
+let lookIsOnItsWay = false;
+let lookChanged = false;
+
+/** One wish at a time: a slider moves faster than hosts draw, and only its newest place counts. */
+async function sendLook(): Promise<void> {
+  lookChanged = true;
+  if (lookIsOnItsWay) return;
+  lookIsOnItsWay = true;
+  try {
+    while (lookChanged) {
+      lookChanged = false;
+      await connection.setLook(look);
+    }
+  } catch (error) {
+    if (error instanceof RpcError && error.reason === "closed") return;
+    toast("The light could not be changed", error instanceof Error ? error.message : String(error));
+  } finally {
+    lookIsOnItsWay = false;
+  }
+}
+
+function changeLook(change: Partial<typeof look>): void {
+  Object.assign(look, change);
+  void sendLook();
+}
+
+function toggleLight(): void {
+  menu.toggle(el("b-light"), () => [
+    "Light",
+    ...SKIES.map(([sky, label, note]) => ({
+      label,
+      note,
+      checked: look.sky === sky,
+      stays: true as const,
+      choose: () => changeLook({ sky }),
+    })),
+    {
+      label: "Turn",
+      degrees: (look.skyYaw * 180) / Math.PI,
+      turn: (degrees) => changeLook({ skyYaw: (degrees * Math.PI) / 180 }),
+    },
+    "Colours",
+    ...TONE_MAPPINGS.map(([toneMapping, label, note]) => ({
+      label,
+      note,
+      checked: look.toneMapping === toneMapping,
+      stays: true as const,
+      choose: () => changeLook({ toneMapping }),
+    })),
+  ], true);
+}
+
 function choose(source: string): void {
   hideToast();
   void load(source);
@@ -378,6 +451,7 @@ el("b-frame").onclick = showAll;
 el("b-views").onclick = toggleViews;
 el("b-models").onclick = () => toggleModels(el("b-models"));
 el("model").onclick = () => toggleModels(el("model"));
+el("b-light").onclick = toggleLight;
 el("b-stats").onclick = () => overlay.toggle();
 el("b-full").onclick = toggleFullScreen;
 el("b-help").onclick = () => help.showModal();
@@ -406,6 +480,7 @@ function shortcut(key: string): boolean {
   else if (key === "f" || key === "F" || key === "Home") showAll();
   else if (key === "s" || key === "S") overlay.toggle();
   else if (key === "m" || key === "M") toggleModels(el("b-models"));
+  else if (key === "l" || key === "L") toggleLight();
   else if (key === "?") help.showModal();
   else if (key === "Escape") hideToast();
   else return false;

@@ -156,6 +156,8 @@ async function answer(offer: string): Promise<string> {
           case: "models",
           value: { sources: ["builtin://demo", "machines/2CylinderEngine.glb", "machines/broken.glb", "spot.obj"] },
         });
+      case "setLook":
+        return say(message.request, { case: "look", value: message.body.value });
       case "pick":
         return say(message.request, { case: "pick", value: { hit: true, position: { x: 0, y: 4, z: 0 }, node: "lantern" } });
       case "loadModel": {

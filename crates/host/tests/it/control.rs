@@ -222,11 +222,12 @@ pub(crate) async fn show(client: &mut Client, input: live::Input) -> Box<Picture
     panic!("input {} is never shown", input.seq);
 }
 
-/// The last picture before nothing comes for a second.
+/// The last picture before nothing comes for a second; however long the first takes.
 pub(crate) async fn last_picture(client: &mut Client) -> Box<Picture> {
     let mut last = None;
     loop {
-        match timeout(Duration::from_secs(1), client.next()).await {
+        let patience = if last.is_some() { Duration::from_secs(1) } else { Duration::from_secs(60) };
+        match timeout(patience, client.next()).await {
             Ok(Some(Event::Picture(picture))) => last = Some(picture),
             Ok(Some(_)) => (),
             Ok(None) => panic!("the client's events ended"),

@@ -108,7 +108,9 @@ async fn the_video_is_the_model() {
     let info = sees(&mut client, &model).await;
     assert!(info.triangles > 10_000 && info.bounds_min.is_some(), "{info:?}");
 
-    for (seq, yaw) in [(1, 0.3), (2, 1.9)] {
+    // What is told beside the first frames may come before the client's channel for it is open.
+    show(&mut client, orbit(1, 0.0, SIZE)).await;
+    for (seq, yaw) in [(2, 0.3), (3, 1.9)] {
         let input = orbit(seq, yaw, SIZE);
         let shown = show(&mut client, input).await;
         let meta = shown.meta.unwrap();
@@ -263,6 +265,46 @@ async fn models_are_listed_loaded_and_refused_in_words() {
     control.wait(|heard| matches!(heard, Heard::Json(FromHost::Disconnected { .. })).then_some(())).await;
     let mut next = control.connect().await.unwrap();
     assert_eq!(sees(&mut next, "").await.triangles, 0);
+    end(control, host).await;
+}
+
+#[tokio::test]
+async fn the_look_is_the_clients() {
+    use rpc::look::{Sky, ToneMapping};
+    let dir = tempfile::tempdir().unwrap();
+    let model = sphere(dir.path(), 2_000, 1);
+    let (mut control, host) = serving(Some(&model), None).await;
+    let mut client = control.connect().await.unwrap();
+    sees(&mut client, &model).await;
+    show(&mut client, orbit(1, 0.3, SIZE)).await;
+    let studio = control.still(None, 640, 360).await;
+    assert!(psnr_y(&*last_picture(&mut client).await, &studio) > 32.0);
+
+    let wish = rpc::Look { sky: Sky::Dusk.into(), sky_yaw: 1.0, tone_mapping: ToneMapping::Aces.into() };
+    let Ok(Response::Look(told)) = ask(&mut client, Request::SetLook(wish)).await else { panic!() };
+    assert_eq!(told, wish);
+    // No input is needed to see it, and stills are lit alike.
+    let pictured = last_picture(&mut client).await;
+    let dusk = control.still(None, 640, 360).await;
+    let (like_dusk, like_studio) = (psnr_y(&pictured, &dusk), psnr_y(&pictured, &studio));
+    assert!(like_dusk > 32.0 && like_studio < like_dusk - 6.0, "{like_dusk:.1} dB, {like_studio:.1} dB");
+
+    for bad in [
+        rpc::Look { sky: 99, ..wish },
+        rpc::Look { tone_mapping: -1, ..wish },
+        rpc::Look { sky_yaw: f32::NAN, ..wish },
+    ] {
+        assert_eq!(ask(&mut client, Request::SetLook(bad)).await.unwrap_err().code, "BadRequest");
+    }
+    assert!(control.still(None, 640, 360).await == dusk, "what is refused changes nothing");
+
+    // Who comes next begins with the default.
+    client.close().await;
+    control.wait(|heard| matches!(heard, Heard::Json(FromHost::Disconnected { .. })).then_some(())).await;
+    let mut next = control.connect().await.unwrap();
+    sees(&mut next, &model).await;
+    show(&mut next, orbit(1, 0.3, SIZE)).await;
+    assert!(control.still(None, 640, 360).await == studio);
     end(control, host).await;
 }
 

@@ -7,7 +7,7 @@ pub struct ClientMessage {
     /// Repeated in the response. At most 64 requests may be unanswered.
     #[prost(uint32, tag = "1")]
     pub request: u32,
-    #[prost(oneof = "client_message::Body", tags = "2, 3, 4")]
+    #[prost(oneof = "client_message::Body", tags = "2, 3, 4, 5")]
     pub body: ::core::option::Option<client_message::Body>,
 }
 /// Nested message and enum types in `ClientMessage`.
@@ -20,6 +20,8 @@ pub mod client_message {
         Pick(super::Pick),
         #[prost(message, tag = "4")]
         ListModels(super::ListModels),
+        #[prost(message, tag = "5")]
+        SetLook(super::Look),
     }
 }
 /// Host to client.
@@ -28,7 +30,7 @@ pub struct HostMessage {
     /// Of the request this answers; 0 for an event.
     #[prost(uint32, tag = "1")]
     pub request: u32,
-    #[prost(oneof = "host_message::Body", tags = "2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "host_message::Body", tags = "2, 3, 4, 5, 6, 7, 8")]
     pub body: ::core::option::Option<host_message::Body>,
 }
 /// Nested message and enum types in `HostMessage`.
@@ -53,6 +55,9 @@ pub mod host_message {
         /// Event: the session ends; the connection closes right after.
         #[prost(message, tag = "7")]
         Ending(super::SessionEnding),
+        /// Answers set_look with what holds now.
+        #[prost(message, tag = "8")]
+        Look(super::Look),
     }
 }
 /// Replaces the scene by a model. The old scene stays until the new one is ready, and for good if it fails.
@@ -75,6 +80,87 @@ pub struct Pick {
 /// Which models may be loaded?
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListModels {}
+/// What lights the model, and how its light becomes colours. Belongs to the connection: each begins with the defaults, 0.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct Look {
+    #[prost(enumeration = "look::Sky", tag = "1")]
+    pub sky: i32,
+    /// Turns the sky around +y, counter-clockwise seen from above; radians.
+    #[prost(float, tag = "2")]
+    pub sky_yaw: f32,
+    #[prost(enumeration = "look::ToneMapping", tag = "3")]
+    pub tone_mapping: i32,
+}
+/// Nested message and enum types in `Look`.
+pub mod look {
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum Sky {
+        Studio = 0,
+        Day = 1,
+        Overcast = 2,
+        Dusk = 3,
+        /// White light of 1 from everywhere.
+        Even = 4,
+    }
+    impl Sky {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Studio => "STUDIO",
+                Self::Day => "DAY",
+                Self::Overcast => "OVERCAST",
+                Self::Dusk => "DUSK",
+                Self::Even => "EVEN",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "STUDIO" => Some(Self::Studio),
+                "DAY" => Some(Self::Day),
+                "OVERCAST" => Some(Self::Overcast),
+                "DUSK" => Some(Self::Dusk),
+                "EVEN" => Some(Self::Even),
+                _ => None,
+            }
+        }
+    }
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+    #[repr(i32)]
+    pub enum ToneMapping {
+        /// Khronos PBR Neutral.
+        Neutral = 0,
+        Aces = 1,
+        /// As it is, cut off at 1: for measuring.
+        Clipped = 2,
+    }
+    impl ToneMapping {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Neutral => "NEUTRAL",
+                Self::Aces => "ACES",
+                Self::Clipped => "CLIPPED",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "NEUTRAL" => Some(Self::Neutral),
+                "ACES" => Some(Self::Aces),
+                "CLIPPED" => Some(Self::Clipped),
+                _ => None,
+            }
+        }
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Error {
     /// Stable, for programs: `ModelInvalid`, `ModelNotFound`, `ModelTooLarge`, `BadRequest`, `Busy`, `Superseded`, `Internal`.

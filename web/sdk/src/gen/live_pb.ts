@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file live.proto.
  */
 export const file_live: GenFile = /*@__PURE__*/
-  fileDesc("CgpsaXZlLnByb3RvEhFiZWx2ZWRlcmUubGl2ZS52MSK7AQoNQ2xpZW50TWVzc2FnZRIPCgdyZXF1ZXN0GAEgASgNEjIKCmxvYWRfbW9kZWwYAiABKAsyHC5iZWx2ZWRlcmUubGl2ZS52MS5Mb2FkTW9kZWxIABInCgRwaWNrGAMgASgLMhcuYmVsdmVkZXJlLmxpdmUudjEuUGlja0gAEjQKC2xpc3RfbW9kZWxzGAQgASgLMh0uYmVsdmVkZXJlLmxpdmUudjEuTGlzdE1vZGVsc0gAQgYKBGJvZHkiyAIKC0hvc3RNZXNzYWdlEg8KB3JlcXVlc3QYASABKA0SKQoFZXJyb3IYAiABKAsyGC5iZWx2ZWRlcmUubGl2ZS52MS5FcnJvckgAEi0KBXNjZW5lGAMgASgLMhwuYmVsdmVkZXJlLmxpdmUudjEuU2NlbmVJbmZvSAASLQoEcGljaxgEIAEoCzIdLmJlbHZlZGVyZS5saXZlLnYxLlBpY2tSZXN1bHRIABIuCgZtb2RlbHMYBSABKAsyHC5iZWx2ZWRlcmUubGl2ZS52MS5Nb2RlbExpc3RIABIzCghwcm9ncmVzcxgGIAEoCzIfLmJlbHZlZGVyZS5saXZlLnYxLkxvYWRQcm9ncmVzc0gAEjIKBmVuZGluZxgHIAEoCzIgLmJlbHZlZGVyZS5saXZlLnYxLlNlc3Npb25FbmRpbmdIAEIGCgRib2R5IhsKCUxvYWRNb2RlbBIOCgZzb3VyY2UYASABKAkiHAoEUGljaxIJCgF4GAEgASgCEgkKAXkYAiABKAIiDAoKTGlzdE1vZGVscyImCgVFcnJvchIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAki4AEKCVNjZW5lSW5mbxIQCghyZXZpc2lvbhgBIAEoDRIOCgZzb3VyY2UYAiABKAkSKwoKYm91bmRzX21pbhgDIAEoCzIXLmJlbHZlZGVyZS5saXZlLnYxLlZlYzMSKwoKYm91bmRzX21heBgEIAEoCzIXLmJlbHZlZGVyZS5saXZlLnYxLlZlYzMSEQoJdHJpYW5nbGVzGAUgASgEEg0KBW5vZGVzGAYgASgNEhEKCW1hdGVyaWFscxgHIAEoDRIQCgh0ZXh0dXJlcxgIIAEoDRIQCgh3YXJuaW5ncxgJIAMoCSInCgRWZWMzEgkKAXgYASABKAISCQoBeRgCIAEoAhIJCgF6GAMgASgCIlIKClBpY2tSZXN1bHQSCwoDaGl0GAEgASgIEikKCHBvc2l0aW9uGAIgASgLMhcuYmVsdmVkZXJlLmxpdmUudjEuVmVjMxIMCgRub2RlGAMgASgJIhwKCU1vZGVsTGlzdBIPCgdzb3VyY2VzGAEgAygJIj8KDExvYWRQcm9ncmVzcxIOCgZzb3VyY2UYASABKAkSEAoIZnJhY3Rpb24YAiABKAISDQoFc3RhZ2UYAyABKAkipgEKDVNlc3Npb25FbmRpbmcSNwoGcmVhc29uGAEgASgOMicuYmVsdmVkZXJlLmxpdmUudjEuU2Vzc2lvbkVuZGluZy5SZWFzb24iXAoGUmVhc29uEhYKElJFQVNPTl9VTlNQRUNJRklFRBAAEhEKDUxFQVNFX0VYUElSRUQQARILCgdTVE9QUEVEEAISDAoIU0hVVERPV04QAxIMCghSRVBMQUNFRBAEYgZwcm90bzM");
+  fileDesc("CgpsaXZlLnByb3RvEhFiZWx2ZWRlcmUubGl2ZS52MSLoAQoNQ2xpZW50TWVzc2FnZRIPCgdyZXF1ZXN0GAEgASgNEjIKCmxvYWRfbW9kZWwYAiABKAsyHC5iZWx2ZWRlcmUubGl2ZS52MS5Mb2FkTW9kZWxIABInCgRwaWNrGAMgASgLMhcuYmVsdmVkZXJlLmxpdmUudjEuUGlja0gAEjQKC2xpc3RfbW9kZWxzGAQgASgLMh0uYmVsdmVkZXJlLmxpdmUudjEuTGlzdE1vZGVsc0gAEisKCHNldF9sb29rGAUgASgLMhcuYmVsdmVkZXJlLmxpdmUudjEuTG9va0gAQgYKBGJvZHki8QIKC0hvc3RNZXNzYWdlEg8KB3JlcXVlc3QYASABKA0SKQoFZXJyb3IYAiABKAsyGC5iZWx2ZWRlcmUubGl2ZS52MS5FcnJvckgAEi0KBXNjZW5lGAMgASgLMhwuYmVsdmVkZXJlLmxpdmUudjEuU2NlbmVJbmZvSAASLQoEcGljaxgEIAEoCzIdLmJlbHZlZGVyZS5saXZlLnYxLlBpY2tSZXN1bHRIABIuCgZtb2RlbHMYBSABKAsyHC5iZWx2ZWRlcmUubGl2ZS52MS5Nb2RlbExpc3RIABIzCghwcm9ncmVzcxgGIAEoCzIfLmJlbHZlZGVyZS5saXZlLnYxLkxvYWRQcm9ncmVzc0gAEjIKBmVuZGluZxgHIAEoCzIgLmJlbHZlZGVyZS5saXZlLnYxLlNlc3Npb25FbmRpbmdIABInCgRsb29rGAggASgLMhcuYmVsdmVkZXJlLmxpdmUudjEuTG9va0gAQgYKBGJvZHkiGwoJTG9hZE1vZGVsEg4KBnNvdXJjZRgBIAEoCSIcCgRQaWNrEgkKAXgYASABKAISCQoBeRgCIAEoAiIMCgpMaXN0TW9kZWxzIu0BCgRMb29rEigKA3NreRgBIAEoDjIbLmJlbHZlZGVyZS5saXZlLnYxLkxvb2suU2t5Eg8KB3NreV95YXcYAiABKAISOQoMdG9uZV9tYXBwaW5nGAMgASgOMiMuYmVsdmVkZXJlLmxpdmUudjEuTG9vay5Ub25lTWFwcGluZyI8CgNTa3kSCgoGU1RVRElPEAASBwoDREFZEAESDAoIT1ZFUkNBU1QQAhIICgREVVNLEAMSCAoERVZFThAEIjEKC1RvbmVNYXBwaW5nEgsKB05FVVRSQUwQABIICgRBQ0VTEAESCwoHQ0xJUFBFRBACIiYKBUVycm9yEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCSLgAQoJU2NlbmVJbmZvEhAKCHJldmlzaW9uGAEgASgNEg4KBnNvdXJjZRgCIAEoCRIrCgpib3VuZHNfbWluGAMgASgLMhcuYmVsdmVkZXJlLmxpdmUudjEuVmVjMxIrCgpib3VuZHNfbWF4GAQgASgLMhcuYmVsdmVkZXJlLmxpdmUudjEuVmVjMxIRCgl0cmlhbmdsZXMYBSABKAQSDQoFbm9kZXMYBiABKA0SEQoJbWF0ZXJpYWxzGAcgASgNEhAKCHRleHR1cmVzGAggASgNEhAKCHdhcm5pbmdzGAkgAygJIicKBFZlYzMSCQoBeBgBIAEoAhIJCgF5GAIgASgCEgkKAXoYAyABKAIiUgoKUGlja1Jlc3VsdBILCgNoaXQYASABKAgSKQoIcG9zaXRpb24YAiABKAsyFy5iZWx2ZWRlcmUubGl2ZS52MS5WZWMzEgwKBG5vZGUYAyABKAkiHAoJTW9kZWxMaXN0Eg8KB3NvdXJjZXMYASADKAkiPwoMTG9hZFByb2dyZXNzEg4KBnNvdXJjZRgBIAEoCRIQCghmcmFjdGlvbhgCIAEoAhINCgVzdGFnZRgDIAEoCSKmAQoNU2Vzc2lvbkVuZGluZxI3CgZyZWFzb24YASABKA4yJy5iZWx2ZWRlcmUubGl2ZS52MS5TZXNzaW9uRW5kaW5nLlJlYXNvbiJcCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAASEQoNTEVBU0VfRVhQSVJFRBABEgsKB1NUT1BQRUQQAhIMCghTSFVURE9XThADEgwKCFJFUExBQ0VEEARiBnByb3RvMw");
 
 /**
  * Client to host.
@@ -51,6 +51,12 @@ export type ClientMessage = Message<"belvedere.live.v1.ClientMessage"> & {
      */
     value: ListModels;
     case: "listModels";
+  } | {
+    /**
+     * @generated from field: belvedere.live.v1.Look set_look = 5;
+     */
+    value: Look;
+    case: "setLook";
   } | { case: undefined; value?: undefined };
 };
 
@@ -125,6 +131,14 @@ export type HostMessage = Message<"belvedere.live.v1.HostMessage"> & {
      */
     value: SessionEnding;
     case: "ending";
+  } | {
+    /**
+     * Answers set_look with what holds now.
+     *
+     * @generated from field: belvedere.live.v1.Look look = 8;
+     */
+    value: Look;
+    case: "look";
   } | { case: undefined; value?: undefined };
 };
 
@@ -200,6 +214,105 @@ export const ListModelsSchema: GenMessage<ListModels> = /*@__PURE__*/
   messageDesc(file_live, 4);
 
 /**
+ * What lights the model, and how its light becomes colours. Belongs to the connection: each begins with the defaults, 0.
+ *
+ * @generated from message belvedere.live.v1.Look
+ */
+export type Look = Message<"belvedere.live.v1.Look"> & {
+  /**
+   * @generated from field: belvedere.live.v1.Look.Sky sky = 1;
+   */
+  sky: Look_Sky;
+
+  /**
+   * Turns the sky around +y, counter-clockwise seen from above; radians.
+   *
+   * @generated from field: float sky_yaw = 2;
+   */
+  skyYaw: number;
+
+  /**
+   * @generated from field: belvedere.live.v1.Look.ToneMapping tone_mapping = 3;
+   */
+  toneMapping: Look_ToneMapping;
+};
+
+/**
+ * Describes the message belvedere.live.v1.Look.
+ * Use `create(LookSchema)` to create a new message.
+ */
+export const LookSchema: GenMessage<Look> = /*@__PURE__*/
+  messageDesc(file_live, 5);
+
+/**
+ * @generated from enum belvedere.live.v1.Look.Sky
+ */
+export enum Look_Sky {
+  /**
+   * @generated from enum value: STUDIO = 0;
+   */
+  STUDIO = 0,
+
+  /**
+   * @generated from enum value: DAY = 1;
+   */
+  DAY = 1,
+
+  /**
+   * @generated from enum value: OVERCAST = 2;
+   */
+  OVERCAST = 2,
+
+  /**
+   * @generated from enum value: DUSK = 3;
+   */
+  DUSK = 3,
+
+  /**
+   * White light of 1 from everywhere.
+   *
+   * @generated from enum value: EVEN = 4;
+   */
+  EVEN = 4,
+}
+
+/**
+ * Describes the enum belvedere.live.v1.Look.Sky.
+ */
+export const Look_SkySchema: GenEnum<Look_Sky> = /*@__PURE__*/
+  enumDesc(file_live, 5, 0);
+
+/**
+ * @generated from enum belvedere.live.v1.Look.ToneMapping
+ */
+export enum Look_ToneMapping {
+  /**
+   * Khronos PBR Neutral.
+   *
+   * @generated from enum value: NEUTRAL = 0;
+   */
+  NEUTRAL = 0,
+
+  /**
+   * @generated from enum value: ACES = 1;
+   */
+  ACES = 1,
+
+  /**
+   * As it is, cut off at 1: for measuring.
+   *
+   * @generated from enum value: CLIPPED = 2;
+   */
+  CLIPPED = 2,
+}
+
+/**
+ * Describes the enum belvedere.live.v1.Look.ToneMapping.
+ */
+export const Look_ToneMappingSchema: GenEnum<Look_ToneMapping> = /*@__PURE__*/
+  enumDesc(file_live, 5, 1);
+
+/**
  * @generated from message belvedere.live.v1.Error
  */
 export type Error = Message<"belvedere.live.v1.Error"> & {
@@ -223,7 +336,7 @@ export type Error = Message<"belvedere.live.v1.Error"> & {
  * Use `create(ErrorSchema)` to create a new message.
  */
 export const ErrorSchema: GenMessage<Error> = /*@__PURE__*/
-  messageDesc(file_live, 5);
+  messageDesc(file_live, 6);
 
 /**
  * @generated from message belvedere.live.v1.SceneInfo
@@ -290,7 +403,7 @@ export type SceneInfo = Message<"belvedere.live.v1.SceneInfo"> & {
  * Use `create(SceneInfoSchema)` to create a new message.
  */
 export const SceneInfoSchema: GenMessage<SceneInfo> = /*@__PURE__*/
-  messageDesc(file_live, 6);
+  messageDesc(file_live, 7);
 
 /**
  * @generated from message belvedere.live.v1.Vec3
@@ -317,7 +430,7 @@ export type Vec3 = Message<"belvedere.live.v1.Vec3"> & {
  * Use `create(Vec3Schema)` to create a new message.
  */
 export const Vec3Schema: GenMessage<Vec3> = /*@__PURE__*/
-  messageDesc(file_live, 7);
+  messageDesc(file_live, 8);
 
 /**
  * @generated from message belvedere.live.v1.PickResult
@@ -350,7 +463,7 @@ export type PickResult = Message<"belvedere.live.v1.PickResult"> & {
  * Use `create(PickResultSchema)` to create a new message.
  */
 export const PickResultSchema: GenMessage<PickResult> = /*@__PURE__*/
-  messageDesc(file_live, 8);
+  messageDesc(file_live, 9);
 
 /**
  * @generated from message belvedere.live.v1.ModelList
@@ -369,7 +482,7 @@ export type ModelList = Message<"belvedere.live.v1.ModelList"> & {
  * Use `create(ModelListSchema)` to create a new message.
  */
 export const ModelListSchema: GenMessage<ModelList> = /*@__PURE__*/
-  messageDesc(file_live, 9);
+  messageDesc(file_live, 10);
 
 /**
  * @generated from message belvedere.live.v1.LoadProgress
@@ -400,7 +513,7 @@ export type LoadProgress = Message<"belvedere.live.v1.LoadProgress"> & {
  * Use `create(LoadProgressSchema)` to create a new message.
  */
 export const LoadProgressSchema: GenMessage<LoadProgress> = /*@__PURE__*/
-  messageDesc(file_live, 10);
+  messageDesc(file_live, 11);
 
 /**
  * @generated from message belvedere.live.v1.SessionEnding
@@ -417,7 +530,7 @@ export type SessionEnding = Message<"belvedere.live.v1.SessionEnding"> & {
  * Use `create(SessionEndingSchema)` to create a new message.
  */
 export const SessionEndingSchema: GenMessage<SessionEnding> = /*@__PURE__*/
-  messageDesc(file_live, 11);
+  messageDesc(file_live, 12);
 
 /**
  * @generated from enum belvedere.live.v1.SessionEnding.Reason
@@ -453,5 +566,5 @@ export enum SessionEnding_Reason {
  * Describes the enum belvedere.live.v1.SessionEnding.Reason.
  */
 export const SessionEnding_ReasonSchema: GenEnum<SessionEnding_Reason> = /*@__PURE__*/
-  enumDesc(file_live, 11, 0);
+  enumDesc(file_live, 12, 0);
 
