@@ -1,6 +1,6 @@
 //! Measures a host in a process of its own: input to decoded picture, and what it costs at rest.
 //!
-//! `cargo run --release -p host --example measure -- [TRIANGLES] [WIDTH] [HEIGHT]`
+//! `cargo run --release -p host --example measure -- [TRIANGLES] [WIDTH] [HEIGHT] [FPS TO KEEP]`
 #![expect(clippy::unwrap_used, reason = "a tool for developers: a failure is a panic")]
 #![expect(dead_code, reason = "the tests use more of the control plane")]
 
@@ -17,7 +17,12 @@ use protocol::live::rpc::{self, host_message::Body};
 
 fn main() {
     if std::env::args().nth(1).as_deref() == Some("host") {
-        host::run(HostConfig::from_env().unwrap()).unwrap();
+        let mut config = HostConfig::from_env().unwrap();
+        // The rate to keep; 1 is never too much.
+        if let Some(fps) = std::env::args().nth(2) {
+            config.motion_fps = fps.parse().unwrap();
+        }
+        host::run(config).unwrap();
         return;
     }
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(measure());
@@ -67,6 +72,7 @@ async fn measure() {
     let spawned = Instant::now();
     let child = Command::new(std::env::current_exe().unwrap())
         .arg("host")
+        .args(std::env::args().nth(4))
         .env(protocol::link::ENV_LINK_URL, url)
         .env(protocol::link::ENV_LINK_TOKEN, TOKEN)
         .spawn()
@@ -106,6 +112,7 @@ async fn measure() {
     last_picture(&mut client).await;
 
     // One input at a time, each after the picture of the one before.
+    let mut steps = [0_u32; 16];
     let (mut latency, mut stages) = (Vec::new(), [(); 4].map(|()| Vec::new()));
     let (cpu, start) = (host.cpu(), Instant::now());
     let n = 300;
@@ -116,6 +123,7 @@ async fn measure() {
         let shown = show(&mut client, orbit(seq, step, size)).await;
         latency.push((shown.decoded_at - sent).as_secs_f64() * 1e3);
         let meta = shown.meta.unwrap();
+        steps[usize::from(meta.step())] += 1;
         let decode_us = u32::try_from((shown.decoded_at - shown.received_at).as_micros()).unwrap();
         for (stage, us) in stages.iter_mut().zip([meta.queue_us, meta.render_us, meta.encode_us, decode_us]) {
             stage.push(f64::from(us) / 1e3);
@@ -130,6 +138,8 @@ async fn measure() {
     for (name, stage) in ["waiting", "rendering", "encoding", "decoding"].iter().zip(stages) {
         println!("  {name:<10}                {}", percentiles(stage));
     }
+
+    println!("  frames by step            {:?}", &steps[..6]);
 
     last_picture(&mut client).await;
     let (cpu, start) = (host.cpu(), Instant::now());

@@ -23,11 +23,14 @@ use render::{Hit, Look, REFINE_SAMPLES, Renderer, StageTimes, Stats, View, Yuv42
 use scene::math::{Quat, Vec3};
 use tokio::sync::mpsc;
 
+use crate::adapt::Adaptive;
+use crate::enlarge::Enlarger;
 use crate::limits::{
     CONVERGED_PIXELS_PER_BYTE, PICKS, REFINE_INTERVAL, REST, REST_PICTURES, REST_PICTURES_MAX,
 };
 use crate::scenes::Scene;
 use crate::session::News;
+use crate::size::scaled;
 
 /// What the client should see; the frame thread reads it when it starts a frame.
 pub(crate) struct Wanted {
@@ -133,6 +136,7 @@ impl Shared {
 pub(crate) struct FramesConfig {
     pub(crate) n_threads: NonZeroUsize,
     pub(crate) max_fps: u32,
+    pub(crate) motion_fps: u32,
     pub(crate) size: (u32, u32),
     pub(crate) bitrate: Bitrate,
 }
@@ -167,6 +171,9 @@ impl Frames {
             encoder,
             bitrate: config.bitrate,
             picture: Yuv420::default(),
+            small: Yuv420::default(),
+            enlarger: Enlarger::default(),
+            adaptive: Adaptive::new(config.motion_fps.min(config.max_fps)),
             shown: None,
             epoch: Instant::now(),
             started_at: None,
@@ -273,6 +280,10 @@ struct Maker {
     encoder: Box<dyn VideoEncoder>,
     bitrate: Bitrate,
     picture: Yuv420,
+    /// What was drawn at less than the video's size.
+    small: Yuv420,
+    enlarger: Enlarger,
+    adaptive: Adaptive,
     shown: Option<Shown>,
     epoch: Instant,
     started_at: Option<Instant>,
@@ -397,7 +408,7 @@ impl Maker {
         }
         // A little less than the frame time: input comes at the client's own rhythm, and waiting for ours would beat
         // against it.
-        let interval = Duration::from_secs(1) / self.max_fps.max(1) * 9 / 10;
+        let interval = (Duration::from_secs(1) / self.max_fps.max(1)).max(self.adaptive.interval()) * 9 / 10;
         let soonest = self.started_at.map_or_else(Instant::now, |started| started + interval);
         let stale = self
             .shown
@@ -445,7 +456,7 @@ impl Maker {
             }
             Job::Motion { scene, view, revision, input, orders } => {
                 self.started_at = Some(start);
-                let stats = renderer.render(&scene.render, &view, &mut self.picture);
+                let stats = self.draw(renderer, &scene, &view);
                 self.moved.add(&stats);
                 let old_seq =
                     self.shown.as_ref().filter(|old| old.viewer == orders.viewer).map(|old| old.input_seq);
@@ -456,9 +467,18 @@ impl Maker {
                 self.shown = Some(Shown { viewer: orders.viewer, scene, view, revision, input_seq, stats });
                 let n_left = REFINE_SAMPLES.max(REST_PICTURES);
                 self.rest = Rest { n_samples: 0, n_pictures: 0, n_left, next_at: Some(start + REST) };
-                self.finish(start, queue.unwrap_or_default(), orders, 0)
+                let step = self.adaptive.step();
+                let flags = live::Frame::flags_of_step(step.number);
+                let news = self.finish(start, queue.unwrap_or_default(), orders, flags);
+                self.adaptive.frame(self.epoch.elapsed(), start.elapsed());
+                let next = self.adaptive.step();
+                if next != step {
+                    tracing::debug!(from = step.number, to = next.number, "the quality of motion changes");
+                }
+                news
             }
             Job::Refine(orders) => {
+                self.adaptive.rest();
                 self.moved.tell();
                 self.started_at = Some(start);
                 let shown = self.shown.as_mut()?;
@@ -472,6 +492,26 @@ impl Maker {
                 self.finish(start, Duration::ZERO, orders, live::Frame::FLAG_REFINED)
             }
         }
+    }
+
+    /// Draws a frame in motion, as fine as there is time for; the picture has the view's size.
+    fn draw(&mut self, renderer: &mut Renderer, scene: &Scene, view: &View) -> Stats {
+        let other = |shown: &Shown| {
+            !std::ptr::eq(&raw const *shown.scene, scene)
+                || (shown.view.width, shown.view.height) != (view.width, view.height)
+        };
+        if self.shown.as_ref().is_none_or(other) {
+            self.adaptive.reset();
+        }
+        let step = self.adaptive.step();
+        renderer.set_motion_detail(step.detail);
+        let (width, height) = scaled((view.width, view.height), step.scale);
+        if (width, height) == (view.width, view.height) {
+            return renderer.render(&scene.render, view, &mut self.picture);
+        }
+        let stats = renderer.render(&scene.render, &View { width, height, ..*view }, &mut self.small);
+        self.enlarger.enlarge(&self.small, (view.width, view.height), &mut self.picture);
+        stats
     }
 
     /// Encodes the picture and says what it is.

@@ -14,7 +14,9 @@
 //! Nothing is queued between input and picture: the frame thread takes what is wanted when it starts a frame. When
 //! nothing changes, nothing is rendered and nothing is encoded.
 
+mod adapt;
 mod connection;
+mod enlarge;
 mod frames;
 mod limits;
 mod link;
@@ -50,6 +52,8 @@ pub struct HostConfig {
     pub memory_bytes: Option<u64>,
     /// Most pictures per second.
     pub max_fps: u32,
+    /// Pictures per second that motion keeps at the cost of their quality.
+    pub motion_fps: u32,
     /// Most bits per second of video.
     pub max_bitrate: encode::Bitrate,
     /// Most pixels of a picture; larger wishes are scaled down.
@@ -97,6 +101,7 @@ impl HostConfig {
             max_primitives: None,
             memory_bytes: None,
             max_fps: 60,
+            motion_fps: 30,
             max_bitrate: encode::Bitrate::from_kbps(12_000),
             max_pixels: 1920 * 1080,
             handle_signals: false,

@@ -247,6 +247,7 @@ impl Host {
         let frames_config = FramesConfig {
             n_threads: config.n_threads,
             max_fps: config.max_fps,
+            motion_fps: config.motion_fps,
             size: FIRST_SIZE,
             bitrate: Bitrate::from_kbps(4_000),
         };

@@ -19,9 +19,32 @@ pub(crate) fn video_size(width: u32, height: u32, max_pixels: u32) -> (u32, u32)
     (even(w), even(h))
 }
 
+/// A share of a size, even and not too small to draw.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a share of a picture's size, not negative"
+)]
+pub(crate) fn scaled((width, height): (u32, u32), scale: f64) -> (u32, u32) {
+    let share = |n: u32| (((f64::from(n) * scale) as u32) & !1).max(render::SIZE_MIN).min(n);
+    (share(width), share(height))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::video_size;
+    use super::{scaled, video_size};
+
+    #[test]
+    fn shares_of_sizes_are_even() {
+        for (size, scale, share) in [
+            ((1280, 720), 0.75, (960, 540)),
+            ((1280, 720), 1.0, (1280, 720)),
+            ((402, 302), 0.75, (300, 226)),
+            ((16, 40), 0.5, (16, 20)),
+        ] {
+            assert_eq!(scaled(size, scale), share, "{size:?}");
+        }
+    }
 
     #[test]
     fn wishes_become_sizes() {

@@ -23,5 +23,5 @@ mod view;
 pub use clusters::{BuildError, RenderScene};
 pub use cpu::{Hit, REFINE_SAMPLES, Renderer, StageTimes, Stats, Yuv420};
 pub use light::sky_light;
-pub use look::{Look, Sky, ToneMapping};
+pub use look::{Look, MotionDetail, Sky, ToneMapping};
 pub use view::{FRAME_FOV_Y, SIZE_MAX, SIZE_MIN, View, frame_camera};

@@ -44,3 +44,13 @@ pub enum ToneMapping {
     /// As it is, cut off at 1: for measuring.
     Clipped,
 }
+
+/// How fine frames in motion are; those at rest are always full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MotionDetail {
+    /// As a moving eye can see.
+    #[default]
+    Full,
+    /// Textures one level coarser, and surfaces three times as far from where they are: quicker.
+    Coarse,
+}

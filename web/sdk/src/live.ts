@@ -22,6 +22,14 @@ export const FLAG_KEY = 1;
 /** On `frame`: the camera rests, and this frame adds quality to the same picture. */
 export const FLAG_REFINED = 2;
 
+/**
+ * How far below full quality a frame in motion is, because the host had no time for more: 0 full, 1 less detail, 2 also drawn at
+ * 3/4 of the size, 3 at half of it, 4 and 5 also fewer frames. The video keeps its size.
+ */
+export function stepOf(frame: Frame): number {
+  return (frame.flags >> 8) & 15;
+}
+
 export type Vec3 = readonly [number, number, number];
 /** `x y z w`. */
 export type Quat = readonly [number, number, number, number];

@@ -68,3 +68,8 @@ it("compares sequence numbers across the wrap", () => {
   expect(live.isNewer(0xffff_ffff, 0)).toBe(false);
   expect(live.isNewer(5, 5)).toBe(false);
 });
+
+it("says how far below full quality a frame in motion is", () => {
+  expect(live.stepOf(frame)).toBe(0);
+  expect(live.stepOf({ ...frame, flags: live.FLAG_KEY | (3 << 8) })).toBe(3);
+});

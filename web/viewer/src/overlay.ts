@@ -1,7 +1,7 @@
 /** The statistics over the picture. */
-import type { Connection, Quantiles, SceneInfo } from "@belvedere/sdk";
+import { type Connection, live, type Quantiles, type SceneInfo } from "@belvedere/sdk";
 import { show } from "./dom";
-import { count } from "./words";
+import { count, quality } from "./words";
 
 const EVERY_MS = 500;
 
@@ -36,6 +36,7 @@ export class Overlay {
       [
         ["Frames", moving ? `${summary.framesPerSecond.toFixed(0)} / s` : "at rest"],
         ["Bit rate", moving ? `${(summary.kilobitsPerSecond / 1000).toFixed(1)} Mbit/s` : "0"],
+        ["Quality", frame ? quality(live.stepOf(frame)) : "–"],
         ["Picture", video && video.width > 0 ? `${video.width} × ${video.height} ${video.codec}` : "–"],
       ],
       [

@@ -121,3 +121,8 @@ export function refusalTitle(code: string, source: string): string {
 export function count(n: number | bigint): string {
   return n.toLocaleString("en").replaceAll(",", "\u2009");
 }
+
+/** How fine pictures in motion are, by `live.stepOf`. */
+export function quality(step: number): string {
+  return ["full", "less detail", "¾ size in motion", "½ size in motion"][step] ?? "½ size, fewer frames in motion";
+}

@@ -162,6 +162,40 @@ async fn nothing_changed_is_nothing_sent() {
     end(control, host).await;
 }
 
+/// A model is too heavy if the machine cannot keep the rate, whatever the machine: the rate is what no machine keeps.
+#[tokio::test]
+async fn too_heavy_a_model_is_coarse_in_motion_and_full_at_rest() {
+    let (mut control, host) = warm_with(|config| (config.max_fps, config.motion_fps) = (240, 10_000)).await;
+    control.assign(Some("builtin://demo"), None).await;
+    let mut client = control.connect().await.unwrap();
+    sees(&mut client, "builtin://demo").await;
+    let mut seq = 0;
+    let coarse = loop {
+        seq += 1;
+        let shown = show(&mut client, orbit(seq, 0.05 * seq as f32, SIZE)).await;
+        let meta = shown.meta.unwrap();
+        assert_eq!((shown.width, shown.height, meta.width, meta.height), (640, 360, 640, 360));
+        // A host without news of the control plane takes the link for dead.
+        control.send(&ToHost::Lease { remaining_ms: 600_000 }).await;
+        assert!(seq < 100, "after 100 frames the host is at step {}", meta.step());
+        if meta.step() >= 3 {
+            break shown;
+        }
+    };
+    let camera = orbit(seq, 0.05 * seq as f32, SIZE).camera;
+    let still = control.still(Some(link_camera(&camera)), 640, 360).await;
+    let full = last_picture(&mut client).await;
+    let meta = full.meta.unwrap();
+    assert_eq!((meta.step(), meta.width, meta.height), (0, 640, 360));
+    let (in_motion, at_rest) = (psnr_y(&coarse, &still), psnr_y(&full, &still));
+    // The model is where it should be, only coarse.
+    assert!(
+        in_motion > 20.0 && at_rest > 32.0 && at_rest > in_motion + 3.0,
+        "{in_motion:.1}, {at_rest:.1} dB"
+    );
+    end(control, host).await;
+}
+
 #[tokio::test]
 async fn the_video_follows_the_window() {
     let (mut control, host) = serving(Some("builtin://demo"), None).await;

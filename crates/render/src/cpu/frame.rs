@@ -31,7 +31,7 @@ const PLACE_TASK: usize = 128;
 /// Screen coordinates that fixed point can hold, in pixels.
 pub(super) const GUARD_PX: f32 = (1 << 19) as f32;
 /// How far a coarser level may be from the full surface, in pixels.
-const LOD_ERROR_PX: f32 = 0.6;
+pub(super) const LOD_ERROR_PX: f32 = 0.6;
 
 /// A triangle that is seen: visible cluster << 7 | triangle; or nothing.
 pub(super) type Id = u32;
@@ -496,7 +496,8 @@ impl<'a> Frame<'a> {
         let center = placed.w.dot(geometry.center.extend(1.0));
         let nearest = (center - geometry.radius * placed.w.truncate().length()).max(self.near);
         let px_per_mesh_unit = instance.scale * self.camera.focal_px / nearest;
-        let good = |level: &&crate::clusters::DetailLevel| level.error * px_per_mesh_unit <= LOD_ERROR_PX;
+        let good =
+            |level: &&crate::clusters::DetailLevel| level.error * px_per_mesh_unit <= detail.lod_error_px;
         geometry.levels.iter().rev().find(good).unwrap_or(full).clusters.clone()
     }
 
@@ -604,6 +605,8 @@ pub(super) struct Detail {
     pub(super) full: bool,
     /// Below 0: sharper textures than the pixels can carry, as when many samples make a pixel.
     pub(super) texture_bias: f32,
+    /// How far surfaces may be from where they are, pixels.
+    pub(super) lod_error_px: f32,
 }
 
 /// Memory that frames use one after the other.

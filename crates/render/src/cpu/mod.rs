@@ -28,13 +28,13 @@ use scene::math::Vec3;
 
 use self::background::Background;
 use self::band::{BandOut, Bytes, Scratch, draw_band, show_sums};
-use self::frame::{Detail, Frame, FrameBuffers};
+use self::frame::{Detail, Frame, FrameBuffers, LOD_ERROR_PX};
 use self::pool::Pool;
 use self::split_sum::SplitSum;
 pub use self::times::StageTimes;
 use crate::clusters::RenderScene;
 use crate::light::Environment;
-use crate::look::Sky;
+use crate::look::{MotionDetail, Sky};
 use crate::simd::Level;
 use crate::view::{Camera, View};
 
@@ -102,6 +102,7 @@ pub struct Hit {
 pub struct Renderer {
     pool: Pool,
     level: Level,
+    motion_detail: MotionDetail,
     buffers: FrameBuffers,
     /// By worker.
     scratch: Vec<Scratch>,
@@ -141,6 +142,7 @@ impl Renderer {
         SplitSum::get();
         Self {
             level,
+            motion_detail: MotionDetail::default(),
             buffers: FrameBuffers::default(),
             scratch: (0..n_threads.get()).map(|_| Scratch::default()).collect(),
             outs: Vec::new(),
@@ -151,11 +153,21 @@ impl Renderer {
         }
     }
 
+    /// How fine following frames of [`Self::render`] are.
+    pub fn set_motion_detail(&mut self, detail: MotionDetail) {
+        self.motion_detail = detail;
+    }
+
     /// Draws a frame in motion into `out`, which takes the view's size.
     pub fn render(&mut self, scene: &RenderScene, view: &View, out: &mut Yuv420) -> Stats {
         let camera = Camera::of(view, (0.0, 0.0));
         out.resize(camera.width, camera.height);
-        let detail = Detail { full: false, texture_bias: 0.0 };
+        let detail = match self.motion_detail {
+            MotionDetail::Full => Detail { full: false, texture_bias: 0.0, lod_error_px: LOD_ERROR_PX },
+            MotionDetail::Coarse => {
+                Detail { full: false, texture_bias: 1.0, lod_error_px: 3.0 * LOD_ERROR_PX }
+            }
+        };
         self.draw(scene, camera, detail, None, Output::Video(out))
     }
 
@@ -186,7 +198,7 @@ impl Renderer {
         }
         let stats = stats.unwrap_or_else(|| {
             self.show(&camera, sums.n, &mut sums.light, out);
-            let detail = Detail { full: true, texture_bias: 0.0 };
+            let detail = Detail { full: true, texture_bias: 0.0, lod_error_px: 0.0 };
             let (pool, scratch) = (&mut self.pool, &mut self.scratch[..]);
             let frame = Frame::prepare(scene, camera, self.level, detail, pool, scratch, &mut self.buffers);
             let stats = stats_of(&frame, began, scratch);
@@ -228,7 +240,7 @@ impl Renderer {
         let jitter_px = (halton(sample, 2) - 0.5, halton(sample, 3) - 0.5);
         let camera = Camera::of(view, jitter_px);
         // Many samples make a pixel: each may be sharper than a pixel alone could carry.
-        let detail = Detail { full: true, texture_bias: -0.75 };
+        let detail = Detail { full: true, texture_bias: -0.75, lod_error_px: 0.0 };
         let sums = Some((light, 1.0 / sample as f32));
         self.draw(scene, camera, detail, sums, output)
     }
