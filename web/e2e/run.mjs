@@ -67,7 +67,13 @@ async function likeness(service, session, viewer, camera) {
 const alike = ({ psnr, ssim }) => psnr >= ALIKE.psnr && ssim >= ALIKE.ssim;
 const figures = ({ psnr, ssim }) => `${psnr.toFixed(1)} dB, SSIM ${ssim.toFixed(3)}`;
 async function assertAlike(service, session, viewer) {
-  const result = await likeness(service, session, viewer);
+  // On a busy machine pictures at rest come with pauses, and the one between two of them is not as good as it gets.
+  const giveUpAt = Date.now() + 15_000;
+  let result = await likeness(service, session, viewer);
+  while (!alike(result) && Date.now() < giveUpAt) {
+    await sleep(300);
+    result = await likeness(service, session, viewer);
+  }
   assert.ok(alike(result), `the video is not the model: ${figures(result)}`);
   assert.ok(covered(result.picture) > 0.02, "the picture is empty");
   return figures(result);
@@ -381,9 +387,12 @@ try {
       await show.page.keyboard.press("Enter");
       await show.scene("gltf/khronos/Fox.glb");
       assert.match(show.page.url(), /model=gltf%2Fkhronos%2FFox\.glb/);
+      assert.ok(await show.page.getByRole("menu").isHidden(), "the menu is open again");
     }
   });
   await test("the light menu", async () => {
+    await open(DEMO);
+    await show.scene(DEMO);
     await show.rest();
     const studio = await show.grab();
     await show.page.keyboard.press("l");
@@ -393,7 +402,7 @@ try {
     assert.equal(await show.page.getByRole("menuitemradio", { name: "Studio" }).getAttribute("aria-checked"), "false");
     await show.page.getByRole("slider").fill("90");
     await show.page.keyboard.press("Escape");
-    await until("dusk", async () => compare(studio, await show.grab()).psnr < 30, 15_000);
+    await until("dusk", async () => !alike(compare(studio, await show.grab())), 15_000);
     await show.rest();
     // The host's own still is lit as the client asked for, so it tells whether the video is.
     return assertAlike(service, modelSession, show);

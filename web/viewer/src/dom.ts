@@ -165,8 +165,11 @@ export class Menu {
       for (const row of rows) show(row, (row.textContent ?? "").toLowerCase().includes(wanted));
     };
     input.onkeydown = (event) => {
-      if (event.key === "Enter") rows.find((row) => !row.hidden)?.click();
-      else if (this.keyDown(event)) event.preventDefault();
+      if (event.key === "Enter") {
+        // Choosing moves the focus to the opener, where the same press would open the menu again.
+        event.preventDefault();
+        rows.find((row) => !row.hidden)?.click();
+      } else if (this.keyDown(event)) event.preventDefault();
     };
     return input;
   }
