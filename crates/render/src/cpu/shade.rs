@@ -585,6 +585,7 @@ fn shade_group<S: Isa>(
 
     let facing = dot::<S>(normal, to_eye).max(k(0.02));
     let reflected = along::<S>([-to_eye[0], -to_eye[1], -to_eye[2]], normal, facing * k(2.0));
+    let reflected = toward_lobe::<S>(reflected, normal, roughness);
     // Bumps must not reflect what is below the surface.
     let horizon = (dot::<S>(reflected, smooth_normal) + k(1.0)).clamp01();
     let specular_light = reflection::<S>(frame, reflected, roughness);
@@ -673,6 +674,7 @@ fn shade_group<S: Isa>(
     if is_lacquered {
         let against = [-to_eye[0], -to_eye[1], -to_eye[2]];
         let reflected = along::<S>(against, lacquer.normal, lacquer.facing * k(2.0));
+        let reflected = toward_lobe::<S>(reflected, lacquer.normal, lacquer.roughness);
         let arriving = reflection::<S>(frame, reflected, lacquer.roughness);
         let [scale, bias] = frame.split_sum.at::<S>(lacquer.roughness, lacquer.facing);
         let reflectance = k(F0).mul_add(scale, bias);
@@ -766,7 +768,21 @@ fn irradiance<S: Isa>(frame: &Frame<'_>, normal: V3<S>) -> V3<S> {
     out
 }
 
-/// Light from direction `d`, blurred for `roughness`.
+/// Where a lobe around the mirrored ray has most of its light: the rougher, the nearer to the normal (Lagarde and
+/// de Rousiers, "Moving Frostbite to PBR", SIGGRAPH 2014, section 4.9.3). Not of unit length.
+#[inline(always)]
+fn toward_lobe<S: Isa>(reflected: V3<S>, normal: V3<S>, roughness: S::F) -> V3<S> {
+    let alpha = roughness * roughness;
+    let smooth = (S::F::splat(1.0) - alpha).clamp01();
+    let share = smooth * (smooth.sqrt() + alpha);
+    [
+        normal[0].mix(reflected[0], share),
+        normal[1].mix(reflected[1], share),
+        normal[2].mix(reflected[2], share),
+    ]
+}
+
+/// Light from direction `d` (of any length), blurred for `roughness`.
 #[inline(always)]
 fn reflection<S: Isa>(frame: &Frame<'_>, d: V3<S>, roughness: S::F) -> V3<S> {
     let k = S::F::splat;
