@@ -16,6 +16,7 @@ use scene::AlphaMode;
 
 use super::background::Background;
 use super::frame::{Frame, Id, NOTHING, Visible};
+use super::history::{self, Past};
 use super::raster::{
     Fragment, Kept, Style, Target, Transformed, collect, collect_clipped, draw_opaque, draw_opaque_clipped,
     is_seen, transform,
@@ -45,6 +46,10 @@ pub(super) struct BandOut<'a> {
     /// Sums of displayable linear light: red, green, blue, each row after row.
     pub(super) sums: Option<[&'a mut [f32]; 3]>,
     pub(super) bytes: Bytes<'a>,
+    /// Light of a frame in motion, for itself and the next one.
+    pub(super) next: Option<&'a mut [u32]>,
+    /// What motion left, and its share of what is shown.
+    pub(super) faded: Option<(&'a [u32], f32)>,
 }
 
 #[derive(Debug)]
@@ -88,10 +93,12 @@ impl std::fmt::Debug for Scratch {
     }
 }
 
-/// Draws a band. With sums, the new sample is added and the bytes show the sums times `weight`.
+/// Draws a band. With sums, the new sample is added and the bytes show the sums times `weight`; in motion, it is mixed with
+/// the `past`.
 pub(super) fn draw_band(
     frame: &Frame<'_>,
     background: &Background,
+    past: Option<&Past<'_>>,
     weight: f32,
     scratch: &mut Scratch,
     out: &mut BandOut<'_>,
@@ -123,6 +130,10 @@ pub(super) fn draw_band(
         lap.end(&mut scratch.times.blend);
     }
     write(frame, background, weight, scratch, out, &mut lap);
+    if let Some(mixed) = out.next.take() {
+        show_mixed(frame, background, past, &scratch.target, mixed, out);
+        lap.end(&mut scratch.times.convert);
+    }
 }
 
 /// First row and number of rows of a band.
@@ -260,6 +271,9 @@ fn blend(frame: &Frame<'_>, band: usize, scratch: &mut Scratch) {
                 layer[channel] += layer[3 + channel] * light[channel][lane];
                 layer[3 + channel] *= light[3 + channel][lane];
             }
+            // Motion goes by the nearest surface.
+            let depth = &mut target.depth[fragment.at as usize];
+            *depth = depth.max(fragment.depth);
         }
     }
 }
@@ -291,6 +305,8 @@ fn write(
     let (width, rows) = (target.width as usize, target.rows as usize);
     let y0 = target.y0 as usize;
     let background_suffices = out.sums.is_none() && matches!(out.bytes, Bytes::Video { .. });
+    let moves = out.next.is_some();
+    let empty_at = |row: usize| packed_background(frame.level, background, y0 + row);
     for row in (0..rows).step_by(2) {
         let last_row = (row + 1).min(rows - 1);
         write_background(background, y0, row, n_rows_at(row, rows), width, out);
@@ -326,7 +342,7 @@ fn write(
                     }
                 }
             }
-            if shown == 0 {
+            if shown == 0 && !moves {
                 continue;
             }
             if !strays.is_empty() {
@@ -342,6 +358,18 @@ fn write(
                 }
             }
             lap.end(&mut times.shade);
+            if moves {
+                let pair = [row, last_row];
+                keep_light(
+                    frame.level,
+                    &blocks[..n_blocks],
+                    shown,
+                    pair.map(empty_at),
+                    target,
+                    (first_x, pair),
+                );
+                continue;
+            }
             for (n, block) in blocks[..n_blocks].iter_mut().enumerate() {
                 if shown >> n & 1 == 1 {
                     let x = first_x + n * 8;
@@ -352,6 +380,80 @@ fn write(
         }
     }
     lap.end(&mut times.convert);
+}
+
+/// Light of a row of the background, as history keeps it.
+fn packed_background(level: Level, background: &Background, y: usize) -> [u32; 8] {
+    let mut packed = [0; 8];
+    history::packed(level, &background.light[y].map(|light| [light; 8]), &mut packed);
+    packed
+}
+
+/// In motion, each id of a chunk makes room for the light of its pixel; blocks that are not `shown` are `empty`.
+fn keep_light(
+    level: Level,
+    blocks: &[Block],
+    shown: u32,
+    empty: [[u32; 8]; 2],
+    target: &mut Target,
+    (first_x, rows): (usize, [usize; 2]),
+) {
+    for (n, block) in blocks.iter().enumerate() {
+        for r in 0..2 {
+            let at = rows[r] * target.stride + first_x + n * 8;
+            let Some(ids) = target.ids[at..].first_chunk_mut::<8>() else { continue };
+            if shown >> n & 1 == 1 {
+                history::packed(level, &block[r], ids);
+            } else {
+                *ids = empty[r];
+            }
+        }
+    }
+    for row in rows {
+        // The last column is its own right neighbour.
+        let last = row * target.stride + target.width as usize - 1;
+        target.ids[last + 1] = target.ids[last];
+        target.depth[last + 1] = target.depth[last];
+    }
+}
+
+/// Mixes a band's light with the past, and shows it.
+fn show_mixed(
+    frame: &Frame<'_>,
+    background: &Background,
+    past: Option<&Past<'_>>,
+    target: &Target,
+    mixed: &mut [u32],
+    out: &mut BandOut<'_>,
+) {
+    let (width, rows) = (target.width as usize, target.rows as usize);
+    let y0 = target.y0 as usize;
+    for (row, mixed) in mixed.chunks_mut(width).enumerate() {
+        match past {
+            Some(past) => history::mix(frame.level, past, target, row, mixed),
+            None => mixed.copy_from_slice(&target.ids[row * target.stride..][..width]),
+        }
+    }
+    for row in (0..rows).step_by(2) {
+        let pair = [row, (row + 1).min(rows - 1)];
+        let empty = pair.map(|row| packed_background(frame.level, background, y0 + row));
+        for x in (0..width).step_by(8) {
+            let n = (width - x).min(8);
+            let mut light = empty;
+            for (light, row) in light.iter_mut().zip(pair) {
+                light[..n].copy_from_slice(&mixed[row * width + x..][..n]);
+            }
+            // Background is there already.
+            if light == empty {
+                continue;
+            }
+            let mut block: Block = [[[0.0; 8]; 3]; 2];
+            for (block, light) in block.iter_mut().zip(&light) {
+                history::unpacked(frame.level, light, block);
+            }
+            write_block(frame.level, &mut block, (x, y0 + row), (row, rows, width), 1.0, out);
+        }
+    }
 }
 
 /// Whether all eight show the same instance.
@@ -460,6 +562,16 @@ fn write_block(
                     *sum += *light;
                     *light = *sum * weight;
                 }
+            }
+        }
+    }
+    if let Some((left, share)) = out.faded {
+        for (r, block) in block.iter_mut().enumerate().take(n_rows) {
+            let (mut packed, mut light) = ([0; 8], [[0.0; 8]; 3]);
+            packed[..n].copy_from_slice(&left[(row + r) * width + x..][..n]);
+            history::unpacked(level, &packed, &mut light);
+            for (block, left) in block.as_flattened_mut().iter_mut().zip(light.as_flattened()) {
+                *block += (left - *block) * share;
             }
         }
     }

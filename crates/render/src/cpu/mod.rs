@@ -3,12 +3,14 @@
 //! ```text
 //! frame: camera, culling, bins ─► band × n (any thread): raster ─► shade ─► bytes
 //! ```
-//! A picture depends on scene, view and sample alone: not on threads, nor on what was drawn before.
+//! A picture at rest depends on scene, view and sample alone, one in motion also on the pictures in motion before it
+//! ([`history`]); neither depends on threads.
 
 mod background;
 mod band;
 mod coating;
 mod frame;
+mod history;
 mod lamps;
 mod pick;
 mod pool;
@@ -29,6 +31,7 @@ use scene::math::Vec3;
 use self::background::Background;
 use self::band::{BandOut, Bytes, Scratch, draw_band, show_sums};
 use self::frame::{Detail, Frame, FrameBuffers, LOD_ERROR_PX};
+use self::history::{History, Past};
 use self::pool::Pool;
 use self::split_sum::SplitSum;
 pub use self::times::StageTimes;
@@ -112,6 +115,7 @@ pub struct Renderer {
     room: u32,
     background: Background,
     sums: Sums,
+    history: History,
 }
 
 /// Samples so far of a picture at rest.
@@ -149,6 +153,7 @@ impl Renderer {
             room: 0,
             background: Background::default(),
             sums: Sums::default(),
+            history: History::default(),
             pool,
         }
     }
@@ -158,9 +163,12 @@ impl Renderer {
         self.motion_detail = detail;
     }
 
-    /// Draws a frame in motion into `out`, which takes the view's size.
+    /// Draws a frame in motion into `out`, which takes the view's size. Where surfaces were seen by earlier calls, edges
+    /// are smoother; another scene, size or light and a camera that jumps start anew.
     pub fn render(&mut self, scene: &RenderScene, view: &View, out: &mut Yuv420) -> Stats {
-        let camera = Camera::of(view, (0.0, 0.0));
+        let mut history = std::mem::take(&mut self.history);
+        let jitter_px = history.begin(scene.id, view, distance_m(scene, view));
+        let camera = Camera::of(view, jitter_px);
         out.resize(camera.width, camera.height);
         let detail = match self.motion_detail {
             MotionDetail::Full => Detail { full: false, texture_bias: 0.0, lod_error_px: LOD_ERROR_PX },
@@ -168,12 +176,16 @@ impl Renderer {
                 Detail { full: false, texture_bias: 1.0, lod_error_px: 3.0 * LOD_ERROR_PX }
             }
         };
-        self.draw(scene, camera, detail, None, Output::Video(out))
+        let stats = self.draw(scene, camera, detail, None, Output::Motion(out, &mut history));
+        history.finish();
+        self.history = history;
+        stats
     }
 
     /// Draws the average of samples 1 to `sample` of [`REFINE_SAMPLES`], each at another place within its pixel.
     /// Following calls with the same scene and view and the next sample take one frame each; any other call takes
-    /// `sample` frames.
+    /// `sample` frames. If the last frame in motion was of the same scene and view, it fades out as samples come in: the
+    /// first few alone would be rougher than it was.
     pub fn refine(&mut self, scene: &RenderScene, view: &View, sample: u32, out: &mut Yuv420) -> Stats {
         let sample = sample.clamp(1, REFINE_SAMPLES);
         let camera = Camera::of(view, (0.0, 0.0));
@@ -188,16 +200,18 @@ impl Renderer {
                 light.resize(n, 0.0);
             }
         }
+        let history = std::mem::take(&mut self.history);
+        let faded = history.shown(scene.id, view).map(|(light, n)| (light, share_of_motion(n, sample)));
         let mut stats = None;
         let began = Instant::now();
         while sums.n < sample {
             sums.n += 1;
             let last = sums.n == sample;
-            let output = if last { Output::Video(&mut *out) } else { Output::Nothing };
+            let output = if last { Output::Rest(&mut *out, faded) } else { Output::Nothing };
             stats = Some(self.draw_sample(scene, view, sums.n, &mut sums.light, output));
         }
         let stats = stats.unwrap_or_else(|| {
-            self.show(&camera, sums.n, &mut sums.light, out);
+            self.show(&camera, sums.n, &mut sums.light, Output::Rest(&mut *out, faded));
             let detail = Detail { full: true, texture_bias: 0.0, lod_error_px: 0.0 };
             let (pool, scratch) = (&mut self.pool, &mut self.scratch[..]);
             let frame = Frame::prepare(scene, camera, self.level, detail, pool, scratch, &mut self.buffers);
@@ -205,6 +219,7 @@ impl Renderer {
             frame.finish(&mut self.buffers);
             stats
         });
+        self.history = history;
         self.sums = sums;
         stats
     }
@@ -260,8 +275,9 @@ impl Renderer {
         let (pool, scratch) = (&mut self.pool, &mut self.scratch[..]);
         let frame = Frame::prepare(scene, camera, self.level, detail, pool, scratch, &mut self.buffers);
         let weight = sums.as_ref().map_or(1.0, |(_, weight)| *weight);
+        let (past, whole) = output.open(frame.near);
         let mut outs = emptied(std::mem::take(&mut self.outs));
-        cut(&camera, frame.bands.rows, sums.map(|(light, _)| light), output, &mut outs);
+        cut(&camera, frame.bands.rows, sums.map(|(light, _)| light), whole, &mut outs);
         // Bands with more to do first, so that no thread is left alone with a large one at the end.
         outs.sort_unstable_by_key(|out| (std::cmp::Reverse(frame.bands.clusters(out.band).len()), out.band));
         let background = &self.background;
@@ -270,7 +286,7 @@ impl Renderer {
             scratch.iter_mut().for_each(|scratch| scratch.reserve(camera.width, frame.bands.rows));
         }
         pool.run_each(scratch, &mut outs, |scratch, _, out| {
-            draw_band(&frame, background, weight, scratch, out);
+            draw_band(&frame, background, past.as_ref(), weight, scratch, out);
         });
         self.outs = emptied(outs);
         let stats = stats_of(&frame, began, scratch);
@@ -279,10 +295,10 @@ impl Renderer {
     }
 
     /// Shows sums of `n` samples.
-    fn show(&mut self, camera: &Camera, n: u32, light: &mut [Vec<f32>; 3], out: &mut Yuv420) {
+    fn show(&mut self, camera: &Camera, n: u32, light: &mut [Vec<f32>; 3], output: Output<'_>) {
         let rows = frame::rows_per_band(camera);
         let mut outs = emptied(std::mem::take(&mut self.outs));
-        cut(camera, rows, Some(light), Output::Video(out), &mut outs);
+        cut(camera, rows, Some(light), output.open(1.0).1, &mut outs);
         let level = self.level;
         self.pool.run_each(&mut self.scratch, &mut outs, |scratch, _, out| {
             show_sums(level, camera, rows, 1.0 / n as f32, scratch, out);
@@ -299,9 +315,35 @@ fn emptied<'b>(mut outs: Vec<BandOut<'_>>) -> Vec<BandOut<'b>> {
 
 /// Where a whole picture goes.
 enum Output<'a> {
-    Video(&'a mut Yuv420),
+    Motion(&'a mut Yuv420, &'a mut History),
+    /// With what motion left, and its share.
+    Rest(&'a mut Yuv420, Option<(&'a [u32], f32)>),
     Rgba(&'a mut [u8]),
     Nothing,
+}
+
+/// The parts of an [`Output`].
+#[derive(Default)]
+struct Whole<'a> {
+    video: Option<&'a mut Yuv420>,
+    rgba: Option<&'a mut [u8]>,
+    next: Option<&'a mut [u32]>,
+    faded: Option<(&'a [u32], f32)>,
+}
+
+impl<'a> Output<'a> {
+    /// What the frame reads of earlier ones, and what it writes. `near`: the frame's nearest distance.
+    fn open(self, near: f32) -> (Option<Past<'a>>, Whole<'a>) {
+        match self {
+            Self::Motion(video, history) => {
+                let (past, next) = history.split(near);
+                (past, Whole { video: Some(video), next: Some(next), ..Whole::default() })
+            }
+            Self::Rest(video, faded) => (None, Whole { video: Some(video), faded, ..Whole::default() }),
+            Self::Rgba(rgba) => (None, Whole { rgba: Some(rgba), ..Whole::default() }),
+            Self::Nothing => (None, Whole::default()),
+        }
+    }
 }
 
 /// Cuts a picture into bands, each for one thread.
@@ -309,17 +351,19 @@ fn cut<'a>(
     camera: &Camera,
     rows_per_band: u32,
     sums: Option<&'a mut [Vec<f32>; 3]>,
-    output: Output<'a>,
+    whole: Whole<'a>,
     outs: &mut Vec<BandOut<'a>>,
 ) {
     let width = camera.width as usize;
     let rows = rows_per_band as usize;
     let n_bands = (camera.height as usize).div_ceil(rows);
     let mut sums = sums.map(|sums| sums.each_mut().map(|sums| sums.chunks_mut(width * rows)));
-    let mut rest = match output {
-        Output::Video(Yuv420 { y, u, v, .. }) => Bytes::Video { y, u, v },
-        Output::Rgba(rgba) => Bytes::Rgba(rgba),
-        Output::Nothing => Bytes::Nothing,
+    let mut next = whole.next.map(|light| light.chunks_mut(width * rows));
+    let mut faded = whole.faded.map(|(light, share)| (light.chunks(width * rows), share));
+    let mut rest = match (whole.video, whole.rgba) {
+        (Some(Yuv420 { y, u, v, .. }), _) => Bytes::Video { y, u, v },
+        (None, Some(rgba)) => Bytes::Rgba(rgba),
+        (None, None) => Bytes::Nothing,
     };
     // Bands have an even number of rows, so chroma is cut where luma is.
     let n_chroma = width.div_ceil(2) * rows / 2;
@@ -333,7 +377,9 @@ fn cut<'a>(
             Bytes::Nothing => Bytes::Nothing,
         };
         let sums = sums.as_mut().map(|sums| sums.each_mut().map(|sums| sums.next().unwrap_or_default()));
-        outs.push(BandOut { band, sums, bytes });
+        let next = next.as_mut().map(|light| light.next().unwrap_or_default());
+        let faded = faded.as_mut().map(|(light, share)| (light.next().unwrap_or_default(), *share));
+        outs.push(BandOut { band, sums, bytes, next, faded });
     }
 }
 
@@ -341,6 +387,19 @@ fn cut<'a>(
 fn first<'a>(rest: &mut &'a mut [u8], n: usize) -> &'a mut [u8] {
     let n = n.min(rest.len());
     rest.split_off_mut(..n).unwrap_or_default()
+}
+
+/// How far the camera is from the middle of the scene, metres; at least the scene's radius.
+fn distance_m(scene: &RenderScene, view: &View) -> f64 {
+    let (center, radius) = scene.bounds.map_or((Vec3::ZERO, 1.0), |b| (b.center(), b.radius()));
+    f64::from(center.distance(view.eye).max(radius))
+}
+
+/// The share that motion's picture of `n` samples has beside `sample` of a picture at rest: as if it had that many, ever
+/// fewer, and none beside the last.
+fn share_of_motion(n: u32, sample: u32) -> f32 {
+    let left = n as f32 * (1.0 - sample as f32 / REFINE_SAMPLES as f32);
+    left / (left + sample as f32)
 }
 
 /// Takes the workers' times.

@@ -11,5 +11,6 @@ mod build;
 mod flip;
 mod golden;
 mod scenes;
+mod stability;
 
 use render::RenderScene;

@@ -69,7 +69,7 @@ pub(crate) fn all() -> Vec<Scene> {
     ]
 }
 
-fn view(eye: Vec3, target: Vec3) -> View {
+pub(crate) fn view(eye: Vec3, target: Vec3) -> View {
     let back = (eye - target).normalize();
     let right = Vec3::Y.cross(back).normalize();
     let orientation = Quat::from_mat3(&Mat3::from_cols(right, back.cross(right), back));
@@ -92,12 +92,12 @@ fn scaled(x: f32, y: f32, size: f32) -> Affine3A {
 }
 
 /// Like wax of this colour.
-fn plastic(color: Vec3) -> Material {
+pub(crate) fn plastic(color: Vec3) -> Material {
     Material { base_color: color.extend(1.0), metallic: 0.0, roughness: 0.4, ..Material::default() }
 }
 
 /// A sphere without colours of its own.
-fn ball(segments: u32) -> Primitive {
+pub(crate) fn ball(segments: u32) -> Primitive {
     let mut ball = sphere(segments);
     ball.vertices.colors.clear();
     ball

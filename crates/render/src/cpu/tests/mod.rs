@@ -11,6 +11,7 @@ use crate::look::{Look, ToneMapping};
 
 #[path = "../../../tests/it/build.rs"]
 mod build;
+mod motion;
 mod surfaces;
 
 const W: u32 = 64;
@@ -264,7 +265,9 @@ fn the_same_bytes_for_any_number_of_threads() {
         let mut renderer = Renderer::new(threads(n));
         let mut out = Yuv420::default();
         let mut all = Vec::new();
-        for _ in 0..2 {
+        for frame in 0..12 {
+            let turn = Quat::from_rotation_y(frame as f32 * 0.01);
+            let view = View { eye: turn * view.eye, orientation: turn, ..view };
             renderer.render(&scene, &view, &mut out);
             all.push(out.clone());
         }
@@ -274,7 +277,6 @@ fn the_same_bytes_for_any_number_of_threads() {
     });
     let first = std::mem::take(&mut pictures[0]);
     assert!(pictures[1..].iter().all(|p| *p == first));
-    assert_eq!(first[0], first[1]);
     // Not an empty picture.
     assert!(first[0].y.iter().any(|y| *y < 90), "something dark");
 }

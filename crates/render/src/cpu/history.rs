@@ -1,0 +1,423 @@
+//! Anti-aliasing in motion: each frame samples its pixels at another place within them, and is mixed with what earlier
+//! frames saw of the same surfaces (Karis, "High Quality Temporal Supersampling", SIGGRAPH 2014).
+//!
+//! ```text
+//! samples ─► the nearest surface around ─► where was it? ─► history there, no unlike than the samples around ─► mix ─┬─► picture
+//!                                                                                                         └─► history
+//! ```
+//! Scenes stand still and depth is exact, so where a surface was is known. Whether it was seen there is not asked: what is
+//! unlike all samples around is made like them. Depths of earlier frames would tell, but did not make pictures better.
+
+use scene::math::DVec3;
+
+use super::halton;
+use super::raster::Target;
+use crate::clusters::narrow;
+use crate::simd::{Float, Int, Isa, vectorized};
+use crate::view::{Camera, View};
+
+/// Places of samples within a pixel, one after the other.
+const PLACES: u32 = 8;
+/// Samples that a pixel is the mean of, about: each new one has this part of it. More flicker less, but lag behind.
+const SAMPLES: u32 = 6;
+/// Differences of neighbours that are not mixed, in steps of 2047: about two of what a screen shows.
+const SMALL: i32 = 16;
+/// A camera that turns (radians) or moves (of its distance from the model) by more than this in a frame has jumped.
+const TURN_MAX: f64 = 0.35;
+const STEP_MAX: f64 = 0.25;
+
+/// What earlier frames saw. Two pictures: the newest is read while the next is written.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    newest: Option<Shot>,
+    next: Option<Shot>,
+    /// Frames since the last cut.
+    n: u32,
+    /// See [`packed`]; row after row, without gaps.
+    newest_light: Vec<u32>,
+    next_light: Vec<u32>,
+}
+
+/// Of what a picture is.
+#[derive(Debug, Clone, Copy)]
+struct Shot {
+    scene: u64,
+    view: View,
+    camera: Camera,
+    /// Depth is this over the distance.
+    near: f32,
+}
+
+/// The newest picture, and how to find its pixels.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Past<'a> {
+    light: &'a [u32],
+    width: u32,
+    height: u32,
+    then_from_now: Moved,
+    /// Of the new sample in the mix.
+    share: f32,
+    /// Changes from frame to frame.
+    noise: u32,
+}
+
+impl History {
+    /// Where the samples of the next frame are, in pixels from their centres. What was seen is forgotten if the scene, the
+    /// size or the light is another, or the camera jumped. `distance_m`: of the camera from the scene, about.
+    pub(super) fn begin(&mut self, scene: u64, view: &View, distance_m: f64) -> (f32, f32) {
+        let next = Shot { scene, view: *view, camera: Camera::of(view, (0.0, 0.0)), near: 1.0 };
+        if !self.newest.is_some_and(|newest| newest.leads_to(&next, distance_m)) {
+            self.newest = None;
+            self.n = 0;
+        }
+        self.next = Some(next);
+        if self.n == 0 {
+            return (0.0, 0.0);
+        }
+        let place = (self.n - 1) % PLACES + 1;
+        (halton(place, 2) - 0.5, halton(place, 3) - 0.5)
+    }
+
+    /// What the next frame reads, if there is something, and the light that it writes.
+    pub(super) fn split(&mut self, near: f32) -> (Option<Past<'_>>, &mut [u32]) {
+        let Some(next) = &mut self.next else { return (None, &mut self.next_light) };
+        next.near = near;
+        let Camera { width, height, .. } = next.camera;
+        self.next_light.resize(width as usize * height as usize, 0);
+        let past = self.newest.as_ref().map(|newest| Past {
+            light: &self.newest_light,
+            width,
+            height,
+            then_from_now: Moved::of(next, newest),
+            share: 1.0 / (self.n + 1).min(SAMPLES) as f32,
+            noise: self.n,
+        });
+        (past, &mut self.next_light)
+    }
+
+    /// The frame was drawn: it is the newest now.
+    pub(super) fn finish(&mut self) {
+        self.newest = self.next.take();
+        self.n = self.n.saturating_add(1);
+        std::mem::swap(&mut self.newest_light, &mut self.next_light);
+    }
+
+    /// The newest picture and of how many samples it is, if it is of this scene and view.
+    pub(super) fn shown(&self, scene: u64, view: &View) -> Option<(&[u32], u32)> {
+        let newest = self.newest.filter(|newest| newest.scene == scene && newest.view == *view);
+        newest.map(|_| (&self.newest_light[..], self.n.min(SAMPLES)))
+    }
+}
+
+impl Shot {
+    /// The camera moved from here to there, rather than being put there.
+    fn leads_to(&self, next: &Self, distance_m: f64) -> bool {
+        let (from, to) = (&self.camera, &next.camera);
+        let turned = from.forward.angle_between(to.forward).max(from.up.angle_between(to.up));
+        self.scene == next.scene
+            && (from.width, from.height, from.look) == (to.width, to.height, to.look)
+            && turned < TURN_MAX
+            && from.eye.distance(to.eye) < STEP_MAX * distance_m
+            && (1.0 - STEP_MAX..1.0 + STEP_MAX).contains(&f64::from(from.focal_px / to.focal_px))
+    }
+}
+
+/// Where a pixel of one frame is in another.
+#[derive(Debug, Clone, Copy)]
+struct Moved {
+    /// Pixel x and y of the other frame, each times w, and w: the scalar products of these with (x, y, 1, depth).
+    rows: [[f32; 4]; 3],
+}
+
+impl Moved {
+    fn of(from: &Shot, to: &Shot) -> Self {
+        let near = f64::from(from.near);
+        let (from, to) = (&from.camera, &to.camera);
+        let unit = 1.0 / f64::from(from.focal_px);
+        let row = |axis: DVec3| {
+            [
+                axis.dot(from.right) * unit,
+                -axis.dot(from.up) * unit,
+                axis.dot(from.ray(0.0, 0.0)) * unit,
+                axis.dot(from.eye - to.eye) / near,
+            ]
+        };
+        let focal = f64::from(to.focal_px);
+        let [x, y, w] = [row(to.right), row(-to.up), row(to.forward)];
+        let pixels = |row: [f64; 4], center: f32| {
+            std::array::from_fn(|n| narrow(row[n] * focal + w[n] * f64::from(center)))
+        };
+        Self { rows: [pixels(x, to.center_x_px), pixels(y, to.center_y_px), w.map(narrow)] }
+    }
+
+    /// x and y there, and whether it is in front of that camera.
+    #[inline(always)]
+    fn at<S: Isa>(&self, x: S::F, y: S::F, depth: S::F) -> ([S::F; 2], S::I) {
+        let mut out = [S::F::zero(); 3];
+        for (out, row) in out.iter_mut().zip(&self.rows) {
+            let at = depth.mul_add(S::F::splat(row[3]), S::F::splat(row[2]));
+            *out = x.mul_add(S::F::splat(row[0]), y.mul_add(S::F::splat(row[1]), at));
+        }
+        let inverse = S::F::splat(1.0) / out[2];
+        ([out[0] * inverse, out[1] * inverse], S::F::zero().lt(out[2]))
+    }
+}
+
+vectorized! {
+    /// Displayable light in 32 bits: square roots, 11 bits of red, 11 of green, 10 of blue.
+    pub(super) fn packed(light: &[[f32; 8]; 3], out: &mut [u32; 8]) = packed_lanes;
+}
+
+vectorized! {
+    /// Back again.
+    pub(super) fn unpacked(packed: &[u32; 8], out: &mut [[f32; 8]; 3]) = unpacked_lanes;
+}
+
+vectorized! {
+    /// Mixes a band's `row` of samples with the past. The target's ids are [`packed`] light already, and its rows have
+    /// one more column than the picture.
+    pub(super) fn mix(past: &Past<'_>, target: &Target, row: usize, out: &mut [u32]) = mix_lanes;
+}
+
+#[inline(always)]
+fn packed_lanes<S: Isa>(light: &[[f32; 8]; 3], out: &mut [u32; 8]) {
+    let light = [S::F::load(&light[0]), S::F::load(&light[1]), S::F::load(&light[2])];
+    pack::<S>(light, S::F::splat(0.5)).store_u32(out);
+}
+
+#[inline(always)]
+fn unpacked_lanes<S: Isa>(packed: &[u32; 8], out: &mut [[f32; 8]; 3]) {
+    let light = unpack::<S>(S::I::load_u32(packed));
+    for (out, light) in out.iter_mut().zip(light) {
+        light.store(out);
+    }
+}
+
+/// `rounding` is added before the fraction is cut off.
+#[inline(always)]
+fn pack<S: Isa>(light: [S::F; 3], rounding: S::F) -> S::I {
+    let k = S::F::splat;
+    let red = light[0].clamp01().sqrt().mul_add(k(2047.0), rounding).trunc_to_int().min(S::I::splat(2047));
+    let green = light[1].clamp01().sqrt().mul_add(k(2047.0), rounding).trunc_to_int().min(S::I::splat(2047));
+    let blue = light[2].clamp01().sqrt().mul_add(k(1023.0), rounding).trunc_to_int().min(S::I::splat(1023));
+    red | green.shl::<11>() | blue.shl::<22>()
+}
+
+#[inline(always)]
+fn unpack<S: Isa>(packed: S::I) -> [S::F; 3] {
+    let k = S::F::splat;
+    let eleven = S::I::splat(2047);
+    let red = (packed & eleven).to_float() * k(1.0 / 2047.0);
+    let green = (packed.shr::<11>() & eleven).to_float() * k(1.0 / 2047.0);
+    let blue = packed.shr::<22>().to_float() * k(1.0 / 1023.0);
+    [red * red, green * green, blue * blue]
+}
+
+/// Eight elements of a row from column `x` on, and those one to the left and one to the right. The first column is its own
+/// left neighbour.
+#[inline(always)]
+fn three<T: Copy + Default>(row: &[T], x: usize) -> [[T; 8]; 3] {
+    let eight = |x: usize| row[x..].first_chunk::<8>().copied().unwrap_or_default();
+    let here = eight(x);
+    if x > 0 {
+        return [eight(x - 1), here, eight(x + 1)];
+    }
+    let [a, b, c, d, e, f, g, _] = here;
+    [[a, a, b, c, d, e, f, g], here, eight(1)]
+}
+
+#[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "sizes of pictures"
+)]
+fn mix_lanes<S: Isa>(past: &Past<'_>, target: &Target, row: usize, out: &mut [u32]) {
+    let k = S::F::splat;
+    let int = S::I::splat;
+    let stride = target.stride;
+    // At a band's edge, neighbours are those in the band.
+    let rows = [row.saturating_sub(1), row, (row + 1).min(target.rows as usize - 1)];
+    let here_y = k((target.y0 + row as i32) as f32);
+    let (right, bottom) = (k(past.width as f32 - 0.5), k(past.height as f32 - 0.5));
+    for (block, out) in out.chunks_mut(8).enumerate() {
+        let x = block * 8;
+        let at = row * stride + x;
+        let own = target.ids[at..].first_chunk::<8>().copied().unwrap_or_default();
+        let mut nearest = k(0.0);
+        for row in rows {
+            for depths in three(&target.depth[row * stride..][..stride], x) {
+                nearest = nearest.max(S::F::load(&depths));
+            }
+        }
+        let something = k(0.0).lt(nearest);
+        // The background does not move.
+        if something.signs() == 0 {
+            put(out, &own);
+            continue;
+        }
+        // Where nothing changes from pixel to pixel, history cannot tell more.
+        let (low, high) = around::<S>(target, rows, x);
+        let (small, small_blue) = (int(SMALL), int(SMALL / 2));
+        let contrast = (high[0] - low[0]).gt(small)
+            | (high[1] - low[1]).gt(small.shl::<11>())
+            | (high[2] - low[2]).gt(small_blue);
+        if contrast.signs() == 0 {
+            put(out, &own);
+            continue;
+        }
+        let low = unpack::<S>(low[0] | low[1] | low[2].shl::<22>());
+        let high = unpack::<S>(high[0] | high[1] | high[2].shl::<22>());
+
+        // Where was it?
+        let here_x = (S::I::iota() + int(x as i32)).to_float();
+        let ([then_x, then_y], front) = past.then_from_now.at::<S>(here_x, here_y, nearest);
+        let then_x = S::F::select(something, then_x, here_x);
+        let then_y = S::F::select(something, then_y, here_y);
+        let seen = (front | something.eq(int(0)))
+            & then_x.ge(k(-0.5))
+            & then_y.ge(k(-0.5))
+            & right.ge(then_x)
+            & bottom.ge(then_y);
+        let history = bilinear::<S>(past, then_x, then_y);
+        let sample = unpack::<S>(S::I::load_u32(&own));
+        let share = S::F::select(seen, k(past.share), k(1.0));
+        let mut light = [k(0.0); 3];
+        for channel in 0..3 {
+            // What is not like anything around was hidden then, or shone differently.
+            let likely = history[channel].max(low[channel]).min(high[channel]);
+            light[channel] = likely.mix(sample[channel], share);
+        }
+        // Rounding must not always go the same way, or small differences would never be made up.
+        let mut mixed = [0; 8];
+        pack::<S>(light, noise::<S>(here_x, here_y, past.noise)).store_u32(&mut mixed);
+        put(out, &mixed);
+    }
+}
+
+#[inline(always)]
+fn put(out: &mut [u32], from: &[u32; 8]) {
+    if let Some(out) = out.first_chunk_mut::<8>() {
+        *out = *from;
+    } else {
+        out.copy_from_slice(&from[..out.len()]);
+    }
+}
+
+/// Interleaved gradient noise (Jimenez, "Next Generation Post Processing in Call of Duty: Advanced Warfare", SIGGRAPH
+/// 2014), 0 to 1, that moves from frame to frame.
+#[inline(always)]
+#[expect(clippy::cast_precision_loss, reason = "below 64")]
+fn noise<S: Isa>(x: S::F, y: S::F, frame: u32) -> S::F {
+    let k = S::F::splat;
+    let shift = (frame % 64) as f32 * 5.588_238;
+    let t = (x + k(shift)).mul_add(k(0.067_110_56), (y + k(shift)) * k(0.005_837_15));
+    let t = (t - t.floor()) * k(52.982_918);
+    t - t.floor()
+}
+
+/// Light of the newest picture at pixel positions.
+#[inline(always)]
+#[expect(clippy::cast_possible_wrap, reason = "sizes of pictures")]
+fn bilinear<S: Isa>(past: &Past<'_>, x: S::F, y: S::F) -> [S::F; 3] {
+    let k = S::F::splat;
+    let int = S::I::splat;
+    let (last_x, last_y) = (int(past.width as i32 - 2), int(past.height as i32 - 2));
+    let (x, y) = (x.max(k(0.0)), y.max(k(0.0)));
+    let (x0, y0) = (x.trunc_to_int().min(last_x), y.trunc_to_int().min(last_y));
+    let (fx, fy) = ((x - x0.to_float()).clamp01(), (y - y0.to_float()).clamp01());
+    let width = int(past.width as i32);
+    let at = y0 * width + x0;
+    let (a, b) = S::I::gather_pairs(past.light, at);
+    let (c, d) = S::I::gather_pairs(past.light, at + width);
+    let (a, b, c, d) = (unpack::<S>(a), unpack::<S>(b), unpack::<S>(c), unpack::<S>(d));
+    let mut out = [k(0.0); 3];
+    for channel in 0..3 {
+        out[channel] = a[channel].mix(b[channel], fx).mix(c[channel].mix(d[channel], fx), fy);
+    }
+    out
+}
+
+/// The least and the most light of each pixel and its neighbours: red, green (still shifted) and blue as they are packed.
+#[inline(always)]
+fn around<S: Isa>(target: &Target, rows: [usize; 3], x: usize) -> ([S::I; 3], [S::I; 3]) {
+    let masks = [S::I::splat(2047), S::I::splat(2047 << 11)];
+    let mut low = [S::I::splat(i32::MAX); 3];
+    let mut high = [S::I::splat(0); 3];
+    for row in rows {
+        for packed in three(&target.ids[row * target.stride..][..target.stride], x) {
+            let packed = S::I::load_u32(&packed);
+            let parts = [packed & masks[0], packed & masks[1], packed.shr::<22>()];
+            for channel in 0..3 {
+                low[channel] = low[channel].min(parts[channel]);
+                high[channel] = high[channel].max(parts[channel]);
+            }
+        }
+    }
+    (low, high)
+}
+
+#[cfg(test)]
+mod tests {
+    use scene::math::{Quat, Vec3};
+
+    use super::*;
+    use crate::look::Look;
+    use crate::simd::Portable;
+
+    #[test]
+    fn depth_tells_where_a_point_was() {
+        let view = |eye: Vec3, turn: f32, fov_y: f32| View {
+            eye,
+            orientation: Quat::from_rotation_y(turn) * Quat::from_rotation_x(turn * 0.3),
+            fov_y,
+            width: 640,
+            height: 360,
+            look: Look::default(),
+        };
+        let shot =
+            |view: View, near: f32| Shot { scene: 0, view, camera: Camera::of(&view, (0.0, 0.0)), near };
+        // Places far from the origin: depth must not depend on them.
+        let home = Vec3::new(400.0, -30.0, 900.0);
+        let now = shot(view(home, 0.2, 0.8), 0.002);
+        let then = shot(view(home + Vec3::new(0.3, -0.1, 0.2), 0.25, 0.7), 0.01);
+        let moved = Moved::of(&now, &then);
+        for (x, y, distance) in
+            [(0.0, 0.0, 1.0), (320.0, 180.0, 3.0), (639.0, 10.0, 50.0), (77.0, 359.0, 4000.0)]
+        {
+            let ray = now.camera.ray(x, y);
+            let point = now.camera.eye + ray / f64::from(now.camera.focal_px) * distance;
+            let from_then = point - then.camera.eye;
+            let w = from_then.dot(then.camera.forward);
+            let focal = f64::from(then.camera.focal_px) / w;
+            let wanted = [
+                from_then.dot(then.camera.right) * focal + f64::from(then.camera.center_x_px),
+                -from_then.dot(then.camera.up) * focal + f64::from(then.camera.center_y_px),
+            ];
+            let splat = <Portable as Isa>::F::splat;
+            let depth = splat(now.near / narrow(distance));
+            let (got, _) = moved.at::<Portable>(splat(x), splat(y), depth);
+            for (got, wanted) in got.iter().zip(wanted) {
+                let got = f64::from(got.array()[0]);
+                assert!((got - wanted).abs() < 0.01, "{distance} m: {got}, not {wanted}");
+            }
+        }
+    }
+
+    #[test]
+    fn light_survives_packing() {
+        for n in 0..=255u8 {
+            let light = crate::color::linear_from_srgb(f32::from(n) / 255.0);
+            let mut packed_light = [0; 8];
+            let level = crate::simd::Level::detect();
+            packed(level, &[[light; 8], [0.0; 8], [light; 8]], &mut packed_light);
+            let mut back = [[0.0; 8]; 3];
+            unpacked(level, &packed_light, &mut back);
+            let code = |x: f32| crate::color::srgb_from_linear(x) * 255.0;
+            for (got, wanted) in back.iter().zip([f32::from(n), 0.0, f32::from(n)]) {
+                assert!((code(got[3]) - wanted).abs() < 0.5, "{wanted}: {}", code(got[3]));
+            }
+        }
+    }
+}
