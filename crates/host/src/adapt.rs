@@ -67,7 +67,7 @@ pub(crate) struct Adaptive {
     at: usize,
     /// Milliseconds of the last frames since the last change.
     costs: Vec<f64>,
-    /// The next frame also pays for a change, or for caches that went cold.
+    /// The next frame also pays for a change.
     fresh: bool,
     changed_at: Duration,
     /// From where the last change came, if from a neighbour, and what frames took there.
@@ -109,12 +109,6 @@ impl Adaptive {
     pub(crate) fn interval(&self) -> Duration {
         let slower = STEPS[self.at].slower;
         if slower > 1.0 { self.frame_time.mul_f64(slower) } else { Duration::ZERO }
-    }
-
-    /// Motion has ended; the first frame of the next one says little.
-    pub(crate) fn rest(&mut self) {
-        self.costs.clear();
-        self.fresh = true;
     }
 
     /// Hears that a frame of [`Self::step`] took `cost`, at `now` since any beginning.
@@ -330,7 +324,6 @@ mod tests {
             for (now, cost, what) in frames {
                 match what {
                     0 => adaptive.reset(),
-                    1 => adaptive.rest(),
                     _ => adaptive.frame(Duration::from_millis(now), Duration::from_micros(cost)),
                 }
                 prop_assert!(usize::from(adaptive.step().number) < STEPS.len());

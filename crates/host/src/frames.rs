@@ -478,7 +478,6 @@ impl Maker {
                 news
             }
             Job::Refine(orders) => {
-                self.adaptive.rest();
                 self.moved.tell();
                 self.started_at = Some(start);
                 let shown = self.shown.as_mut()?;
