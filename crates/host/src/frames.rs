@@ -19,12 +19,11 @@ use std::time::{Duration, Instant};
 
 use encode::{Bitrate, H264Config, Picture, VideoEncoder};
 use protocol::live;
-use render::{Hit, Look, REFINE_SAMPLES, Renderer, StageTimes, Stats, View, Yuv420};
+use render::{Enlarger, Hit, Look, REFINE_SAMPLES, Renderer, StageTimes, Stats, View, Yuv420};
 use scene::math::{Quat, Vec3};
 use tokio::sync::mpsc;
 
 use crate::adapt::Adaptive;
-use crate::enlarge::Enlarger;
 use crate::limits::{
     CONVERGED_PIXELS_PER_BYTE, PICKS, REFINE_INTERVAL, REST, REST_PICTURES, REST_PICTURES_MAX,
 };

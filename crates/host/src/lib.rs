@@ -16,7 +16,6 @@
 
 mod adapt;
 mod connection;
-mod enlarge;
 mod frames;
 mod limits;
 mod link;

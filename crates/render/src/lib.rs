@@ -13,6 +13,7 @@
 mod clusters;
 mod color;
 mod cpu;
+mod enlarge;
 mod light;
 mod look;
 mod parallel;
@@ -22,6 +23,7 @@ mod view;
 
 pub use clusters::{BuildError, RenderScene};
 pub use cpu::{Hit, REFINE_SAMPLES, Renderer, StageTimes, Stats, Yuv420};
+pub use enlarge::Enlarger;
 pub use light::sky_light;
 pub use look::{Look, MotionDetail, Sky, ToneMapping};
 pub use view::{FRAME_FOV_Y, SIZE_MAX, SIZE_MIN, View, frame_camera};

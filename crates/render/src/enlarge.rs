@@ -3,20 +3,20 @@
 //! The video keeps its size: another one would be a key frame and a new decoder at both ends of each movement, and would
 //! throw away what the encoder has of the picture. Enlarging costs about as much as one pass over the picture.
 
+use crate::cpu::Yuv420;
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
-use render::Yuv420;
 
 /// Enlarges, with memory that is kept.
-#[derive(Default)]
-pub(crate) struct Enlarger {
+#[derive(Debug, Default)]
+pub struct Enlarger {
     resizer: Resizer,
 }
 
 impl Enlarger {
     /// Fills `large`, of `width` x `height`, from `small`.
-    pub(crate) fn enlarge(&mut self, small: &Yuv420, (width, height): (u32, u32), large: &mut Yuv420) {
+    pub fn enlarge(&mut self, small: &Yuv420, (width, height): (u32, u32), large: &mut Yuv420) {
         (large.width, large.height) = (width, height);
         let chroma = |n: u32| n.div_ceil(2);
         for (from, to, halved) in
