@@ -30,7 +30,8 @@ use crate::view::Camera;
 
 /// Blended surfaces that a pixel shows at most: the nearest ones.
 const LAYERS_MAX: usize = 12;
-/// Fragments that are kept before all but the nearest of each pixel are dropped, per pixel of the band on average.
+/// Fragments that are kept before all but the nearest of each pixel are dropped, per pixel of the band on average; then
+/// twice what was left.
 const FRAGMENTS_PER_PIXEL: usize = 3;
 /// Triangles whose fragments are looked at together.
 const COLLECT_BLOCKS: usize = 2;
@@ -242,7 +243,7 @@ fn test_alpha(frame: &Frame<'_>, cutoff: f32, scratch: &mut Scratch) {
 /// Fills the layers with what is blended over the band.
 fn blend(frame: &Frame<'_>, band: usize, scratch: &mut Scratch) {
     scratch.blended.clear();
-    let limit = scratch.target.ids.len() * FRAGMENTS_PER_PIXEL;
+    let mut limit = scratch.target.ids.len() * FRAGMENTS_PER_PIXEL;
     for &at in frame.bands.clusters(band) {
         if frame.visible[at as usize].alpha_mode == AlphaMode::Blend {
             collect_cluster(frame, at, scratch, |_, scratch| {
@@ -251,6 +252,8 @@ fn blend(frame: &Frame<'_>, band: usize, scratch: &mut Scratch) {
                 blended.extend(fragments.iter().filter(|f| f.depth > target.depth[f.at as usize]));
                 if scratch.blended.len() > limit {
                     sort_and_keep_nearest(&mut scratch.blended);
+                    // Or each cluster after this one would sort all of them again.
+                    limit = limit.max(2 * scratch.blended.len());
                 }
             });
         }
