@@ -10,6 +10,8 @@ use protocol::live::{self, rpc};
 use protocol::rest::SessionSize;
 use protocol::{AccountId, ConnectionId, HostId};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
@@ -33,9 +35,57 @@ pub(crate) enum Heard {
 
 pub(crate) struct Control {
     listener: TcpListener,
-    stream: WebSocketStream<TcpStream>,
+    link: Link,
     n_requests: u64,
     heard: VecDeque<Heard>,
+}
+
+/// A link that is kept up beside the test: hosts give up one on which nothing is said for some seconds.
+struct Link {
+    out: mpsc::UnboundedSender<Message>,
+    heard: mpsc::UnboundedReceiver<Message>,
+    task: JoinHandle<()>,
+}
+
+impl Link {
+    fn keep(mut stream: WebSocketStream<TcpStream>) -> Self {
+        let (out, mut to_send) = mpsc::unbounded_channel();
+        let (hear, heard) = mpsc::unbounded_channel();
+        let task = tokio::spawn(async move {
+            let mut beat = tokio::time::interval(Duration::from_secs(2));
+            loop {
+                let sent = tokio::select! {
+                    message = to_send.recv() => match message {
+                        Some(message) => stream.send(message).await,
+                        None => {
+                            // A host that is gone needs no goodbye.
+                            let _gone = stream.close(None).await.is_err();
+                            return;
+                        }
+                    },
+                    message = stream.next() => match message {
+                        Some(Ok(message)) => {
+                            // The close is still to come if the test listens no more.
+                            let _unheard = hear.send(message).is_err();
+                            Ok(())
+                        }
+                        _ => return,
+                    },
+                    _ = beat.tick() => stream.send(Message::Ping(Default::default())).await,
+                };
+                if sent.is_err() {
+                    return;
+                }
+            }
+        });
+        Self { out, heard, task }
+    }
+
+    /// Closes it, after what was to be sent.
+    async fn close(self) {
+        drop(self.out);
+        self.task.await.unwrap();
+    }
 }
 
 #[expect(clippy::result_large_err, reason = "the refusal of a handshake is a type of tungstenite's")]
@@ -51,25 +101,24 @@ impl Control {
         let (stream, hello) = Self::greet(&listener, TOKEN).await;
         let FromHost::Hello { serving, .. } = hello else { panic!("{hello:?}") };
         assert_eq!(serving, None);
-        Self { listener, stream, n_requests: 0, heard: VecDeque::new() }
+        Self { listener, link: Link::keep(stream), n_requests: 0, heard: VecDeque::new() }
     }
 
     /// Cuts the link, and takes the next one; gives its Hello.
-    pub(crate) async fn cut(&mut self) -> FromHost {
-        self.stream.close(None).await.unwrap();
+    pub(crate) async fn cut(self) -> (Self, FromHost) {
+        self.link.close().await;
         let (stream, hello) = Self::greet(&self.listener, SECRET).await;
-        self.stream = stream;
-        hello
+        (Self { link: Link::keep(stream), ..self }, hello)
     }
 
     /// Cuts the link for good.
-    pub(crate) async fn vanish(mut self) {
-        self.stream.close(None).await.unwrap();
+    pub(crate) async fn vanish(self) {
+        self.link.close().await;
     }
 
     /// Cuts the link, and refuses the next one as a control plane does that does not know the host.
-    pub(crate) async fn disown(mut self) {
-        self.stream.close(None).await.unwrap();
+    pub(crate) async fn disown(self) {
+        self.link.close().await;
         let (tcp, _) = timeout(LONG, self.listener.accept()).await.expect("no host dialled").unwrap();
         let refused = accept_hdr_async(tcp, |_: &Request, _: Response| {
             Err(http::Response::builder().status(StatusCode::UNAUTHORIZED).body(None).unwrap())
@@ -92,7 +141,7 @@ impl Control {
     }
 
     pub(crate) async fn send(&mut self, message: &ToHost) {
-        self.stream.send(Message::text(serde_json::to_string(message).unwrap())).await.unwrap();
+        self.link.out.send(Message::text(serde_json::to_string(message).unwrap())).unwrap();
     }
 
     /// Waits for something; keeps what else comes.
@@ -102,7 +151,7 @@ impl Control {
         }
         loop {
             let message =
-                timeout(LONG, self.stream.next()).await.expect("the host is silent").unwrap().unwrap();
+                timeout(LONG, self.link.heard.recv()).await.expect("the host is silent").expect("a link");
             let heard = match message {
                 Message::Text(text) => Heard::Json(serde_json::from_str(&text).unwrap()),
                 Message::Binary(bytes) => {
