@@ -90,7 +90,7 @@ pub(crate) fn cells(words: &str) -> Result<Vec<Cell>> {
         let kind = all.iter().find_map(|cell| cell.words().iter().position(|one| one == word));
         let Some(kind) = kind else {
             bail!(
-                "raster={word}: the words are 10k 100k 1000k 5000k, 360p 720p 1080p, object full, plain textured"
+                "raster={word}: the words are 10k 100k 1000k 5000k, 360p 720p 1080p, object full, textured plain lamp"
             )
         };
         wanted[kind].push(word);

@@ -2,9 +2,10 @@
 //!
 //! `cargo run --release -p render --example bench_raster -- [THREADS] [FRAMES] [SCENE…]`
 //!
-//! After the word `portable`, scenes are drawn as on a processor without AVX2. A scene is a number (a bumpy torus of so many thousand triangles) or one of the names in [`scene`]. Prints median,
-//! least and most wall and CPU time (user and system, all threads) per frame; then where the time went, by the
-//! renderer's own clock, and a checksum of all pictures, by which two builds can be told to draw the same.
+//! After the word `portable`, scenes are drawn as on a processor without AVX2. A scene is a number (a bumpy torus of so
+//! many thousand triangles) or one of the names in [`scene`]. Prints median, least and most wall and CPU time (user and
+//! system, all threads) per frame; then where the time went, by the renderer's own clock, and a checksum of all pictures,
+//! by which two builds can be told to draw the same.
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sizes of a few thousand")]
 
 use std::f32::consts::TAU;
@@ -14,6 +15,17 @@ use std::time::Instant;
 use render::{Look, RenderScene, Renderer, StageTimes, View, Yuv420, frame_camera};
 use scene::math::{Affine3A, Quat, Vec2, Vec3, Vec4};
 use scene::{Material, Mesh, Model, Node, Primitive, Vertices};
+
+use self::build::cube;
+
+#[path = "../tests/it/build.rs"]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::cast_precision_loss,
+    reason = "the tests' shapes, of which one is used"
+)]
+mod build;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -278,9 +290,10 @@ fn boxes(edge: u32, apart: bool) -> Model {
             Material { base_color: color, metallic: 0.0, roughness: 0.5, ..Material::default() }
         })
         .collect();
-    let meshes: Vec<Primitive> = (0..if apart { 16 } else { 1 }).map(unit_box).collect();
+    let meshes: Vec<Primitive> =
+        (0..if apart { 16 } else { 1 }).map(|material| Primitive { material, ..cube() }).collect();
     let mut model = model_of(meshes, materials);
-    let one = unit_box(0);
+    let one = cube();
     let mut all = Primitive { vertices: Vertices::default(), indices: Vec::new(), material: 0 };
     model.nodes.clear();
     for n in 0..edge * edge * edge {
@@ -333,27 +346,6 @@ fn balls(n: u32, n_materials: u32, with_images: bool) -> Model {
         model.materials.push(material);
     }
     model
-}
-
-/// 2 x 2 x 2 around the origin.
-fn unit_box(material: u32) -> Primitive {
-    let mut vertices = Vertices::default();
-    let mut indices = Vec::new();
-    for axis in 0..3 {
-        for side in [-1.0, 1.0] {
-            let mut n = Vec3::ZERO;
-            n[axis] = side;
-            let u = Vec3::from_array([n.y.abs() + n.z.abs(), n.x.abs(), 0.0]);
-            let v = n.cross(u);
-            let first = vertices.positions.len() as u32;
-            for (a, b) in [(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)] {
-                vertices.positions.push(n + u * a + v * b);
-                vertices.normals.push(n);
-            }
-            indices.extend([0, 1, 2, 0, 2, 3].map(|i| first + i));
-        }
-    }
-    Primitive { vertices, indices, material }
 }
 
 fn sampled(texture: u32) -> Option<scene::TextureUse> {

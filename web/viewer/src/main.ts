@@ -16,7 +16,7 @@ import {
   type StandardView,
 } from "@belvedere/sdk";
 import { Controls } from "./controls";
-import { el, Menu, show } from "./dom";
+import { el, Menu, show, type Item } from "./dom";
 import { Overlay } from "./overlay";
 import { modelName, refusalTitle, wordsFor, wordsForOpening, type Words } from "./words";
 
@@ -410,29 +410,27 @@ function changeLook(change: Partial<typeof look>): void {
   void sendLook();
 }
 
+function choices<T>(all: readonly [T, string, string][], current: T, choose: (value: T) => void): Item[] {
+  return all.map(([value, label, note]) => ({
+    label,
+    note,
+    checked: value === current,
+    stays: true,
+    choose: () => choose(value),
+  }));
+}
+
 function toggleLight(): void {
   menu.toggle(el("b-light"), () => [
     "Light",
-    ...SKIES.map(([sky, label, note]) => ({
-      label,
-      note,
-      checked: look.sky === sky,
-      stays: true as const,
-      choose: () => changeLook({ sky }),
-    })),
+    ...choices(SKIES, look.sky, (sky) => changeLook({ sky })),
     {
       label: "Turn",
       degrees: (look.skyYaw * 180) / Math.PI,
       turn: (degrees) => changeLook({ skyYaw: (degrees * Math.PI) / 180 }),
     },
     "Colours",
-    ...TONE_MAPPINGS.map(([toneMapping, label, note]) => ({
-      label,
-      note,
-      checked: look.toneMapping === toneMapping,
-      stays: true as const,
-      choose: () => changeLook({ toneMapping }),
-    })),
+    ...choices(TONE_MAPPINGS, look.toneMapping, (toneMapping) => changeLook({ toneMapping })),
   ], true);
 }
 
