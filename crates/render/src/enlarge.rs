@@ -17,14 +17,13 @@ pub struct Enlarger {
 impl Enlarger {
     /// Fills `large`, of `width` x `height`, from `small`.
     pub fn enlarge(&mut self, small: &Yuv420, (width, height): (u32, u32), large: &mut Yuv420) {
-        (large.width, large.height) = (width, height);
+        large.resize(width, height);
         let chroma = |n: u32| n.div_ceil(2);
         for (from, to, halved) in
             [(&small.y, &mut large.y, false), (&small.u, &mut large.u, true), (&small.v, &mut large.v, true)]
         {
             let size = |w: u32, h: u32| if halved { (chroma(w), chroma(h)) } else { (w, h) };
             let (from_size, to_size) = (size(small.width, small.height), size(width, height));
-            to.resize(to_size.0 as usize * to_size.1 as usize, 128);
             if self.plane(from, from_size, to, to_size).is_none() {
                 // Only if a plane were not as long as its size says, which a renderer's picture is.
                 to.fill(128);

@@ -1,8 +1,9 @@
 //! What is behind everything: a soft neutral gradient, like the paper roll of a photographer.
 #![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "colours are within a byte")]
 
+use super::history;
 use crate::color::{chroma, linear_from_srgb, luma};
-use crate::simd::{Float, Portable};
+use crate::simd::{Float, Level, Portable};
 
 /// sRGB greys from the top of the picture (0) to the bottom (1). Not the least tint: it would change by a step or two
 /// of the 8-bit chroma planes over the whole height, and each step shows as a line across the video.
@@ -13,6 +14,8 @@ const STOPS: [(f32, f32); 4] = [(0.0, 0.760), (0.46, 0.892), (0.62, 0.872), (1.0
 pub(super) struct Background {
     /// Linear light, by row.
     pub(super) light: Vec<[f32; 3]>,
+    /// The same of eight pixels, as history keeps it.
+    pub(super) packed: Vec<[u32; 8]>,
     /// U and V, by pair of rows.
     pub(super) chroma: Vec<[u8; 2]>,
     /// Y, by row, of eight pixels from a multiple of 8.
@@ -20,14 +23,18 @@ pub(super) struct Background {
 }
 
 impl Background {
-    pub(super) fn new(height: u32) -> Self {
+    pub(super) fn new(level: Level, height: u32) -> Self {
         let mut out = Self::default();
         let dither = dither();
         for row in 0..height {
             let encoded = [grey((row as f32 + 0.5) / height as f32); 3];
             type F = <Portable as crate::simd::Isa>::F;
             let first = |x: F| x.array()[0];
-            out.light.push(encoded.map(linear_from_srgb));
+            let light = encoded.map(linear_from_srgb);
+            out.light.push(light);
+            let mut packed = [0; 8];
+            history::packed(level, &light.map(|light| [light; 8]), &mut packed);
+            out.packed.push(packed);
             let encoded = encoded.map(F::splat);
             let luma = first(luma::<Portable>(encoded));
             out.luma.push(dither[row as usize % 8].map(|dither| (luma + dither) as u8));

@@ -309,7 +309,6 @@ fn write(
     let y0 = target.y0 as usize;
     let background_suffices = out.sums.is_none() && matches!(out.bytes, Bytes::Video { .. });
     let moves = out.next.is_some();
-    let empty_at = |row: usize| packed_background(frame.level, background, y0 + row);
     for row in (0..rows).step_by(2) {
         let last_row = (row + 1).min(rows - 1);
         write_background(background, y0, row, n_rows_at(row, rows), width, out);
@@ -367,7 +366,7 @@ fn write(
                     frame.level,
                     &blocks[..n_blocks],
                     shown,
-                    pair.map(empty_at),
+                    pair.map(|row| background.packed[y0 + row]),
                     target,
                     (first_x, pair),
                 );
@@ -383,13 +382,6 @@ fn write(
         }
     }
     lap.end(&mut times.convert);
-}
-
-/// Light of a row of the background, as history keeps it.
-fn packed_background(level: Level, background: &Background, y: usize) -> [u32; 8] {
-    let mut packed = [0; 8];
-    history::packed(level, &background.light[y].map(|light| [light; 8]), &mut packed);
-    packed
 }
 
 /// In motion, each id of a chunk makes room for the light of its pixel; blocks that are not `shown` are `empty`.
@@ -439,7 +431,7 @@ fn show_mixed(
     }
     for row in (0..rows).step_by(2) {
         let pair = [row, (row + 1).min(rows - 1)];
-        let empty = pair.map(|row| packed_background(frame.level, background, y0 + row));
+        let empty = pair.map(|row| background.packed[y0 + row]);
         for x in (0..width).step_by(8) {
             let n = (width - x).min(8);
             let mut light = empty;

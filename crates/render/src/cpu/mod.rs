@@ -62,7 +62,7 @@ pub struct Yuv420 {
 }
 
 impl Yuv420 {
-    fn resize(&mut self, width: u32, height: u32) {
+    pub(crate) fn resize(&mut self, width: u32, height: u32) {
         (self.width, self.height) = (width, height);
         let n_chroma = width.div_ceil(2) as usize * height.div_ceil(2) as usize;
         self.y.resize(width as usize * height as usize, 0);
@@ -270,7 +270,7 @@ impl Renderer {
     ) -> Stats {
         let began = Instant::now();
         if self.background.height() != camera.height as usize {
-            self.background = Background::new(camera.height);
+            self.background = Background::new(self.level, camera.height);
         }
         let (pool, scratch) = (&mut self.pool, &mut self.scratch[..]);
         let frame = Frame::prepare(scene, camera, self.level, detail, pool, scratch, &mut self.buffers);
