@@ -53,6 +53,8 @@ pub(crate) struct ShadedCoating {
     pub(crate) clearcoat_texture: Option<Sampled>,
     pub(crate) clearcoat_roughness: f32,
     pub(crate) clearcoat_roughness_texture: Option<Sampled>,
+    pub(crate) clearcoat_normal_texture: Option<Sampled>,
+    pub(crate) clearcoat_normal_scale: f32,
     pub(crate) sheen_color: [f32; 3],
     pub(crate) sheen_color_texture: Option<Sampled>,
     pub(crate) sheen_roughness: f32,
@@ -106,6 +108,7 @@ impl ShadedMaterial {
             place(&mut coating.specular_color_texture);
             place(&mut coating.clearcoat_texture);
             place(&mut coating.clearcoat_roughness_texture);
+            place(&mut coating.clearcoat_normal_texture);
             place(&mut coating.sheen_color_texture);
             place(&mut coating.sheen_roughness_texture);
             place(&mut coating.transmission_texture);
@@ -207,6 +210,8 @@ impl Wanted<'_> {
             clearcoat_texture: self.sampled(c.clearcoat_texture, false),
             clearcoat_roughness: c.clearcoat_roughness,
             clearcoat_roughness_texture: self.sampled(c.clearcoat_roughness_texture, false),
+            clearcoat_normal_texture: self.sampled(c.clearcoat_normal_texture, false),
+            clearcoat_normal_scale: c.clearcoat_normal_scale,
             sheen_color: c.sheen_color.to_array(),
             sheen_color_texture: self.sampled(c.sheen_color_texture, true),
             sheen_roughness: c.sheen_roughness,

@@ -147,7 +147,8 @@ impl Model {
         let colors = [coating.specular_color, coating.sheen_color, coating.tint];
         let possible = shares.iter().all(|x| (0.0..=1.0).contains(x))
             && colors.iter().all(|c| c.is_finite() && c.min_element() >= 0.0)
-            && (0.0..=1.0).contains(&coating.f0);
+            && (0.0..=1.0).contains(&coating.f0)
+            && coating.clearcoat_normal_scale.is_finite();
         finite("material", at, possible)
     }
 }

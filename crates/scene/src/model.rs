@@ -194,6 +194,10 @@ pub struct Coating {
     pub clearcoat_roughness: f32,
     /// Green multiplies `clearcoat_roughness`.
     pub clearcoat_roughness_texture: Option<TextureUse>,
+    /// As [`Material::normal_texture`], of the lacquer; without one it is smooth, whatever the surface below.
+    pub clearcoat_normal_texture: Option<TextureUse>,
+    /// Scales x and y of the lacquer's normal map.
+    pub clearcoat_normal_scale: f32,
     /// The fuzz of cloth: linear RGB.
     pub sheen_color: Vec3,
     /// sRGB; multiplies `sheen_color`.
@@ -223,6 +227,8 @@ impl Default for Coating {
             clearcoat_texture: None,
             clearcoat_roughness: 0.0,
             clearcoat_roughness_texture: None,
+            clearcoat_normal_texture: None,
+            clearcoat_normal_scale: 1.0,
             sheen_color: Vec3::ZERO,
             sheen_color_texture: None,
             sheen_roughness: 0.0,
@@ -235,24 +241,26 @@ impl Default for Coating {
 }
 
 impl Coating {
-    fn textures(&self) -> [Option<TextureUse>; 7] {
+    fn textures(&self) -> [Option<TextureUse>; 8] {
         [
             self.specular_texture,
             self.specular_color_texture,
             self.clearcoat_texture,
             self.clearcoat_roughness_texture,
+            self.clearcoat_normal_texture,
             self.sheen_color_texture,
             self.sheen_roughness_texture,
             self.transmission_texture,
         ]
     }
 
-    fn textures_mut(&mut self) -> [&mut Option<TextureUse>; 7] {
+    fn textures_mut(&mut self) -> [&mut Option<TextureUse>; 8] {
         [
             &mut self.specular_texture,
             &mut self.specular_color_texture,
             &mut self.clearcoat_texture,
             &mut self.clearcoat_roughness_texture,
+            &mut self.clearcoat_normal_texture,
             &mut self.sheen_color_texture,
             &mut self.sheen_roughness_texture,
             &mut self.transmission_texture,

@@ -482,6 +482,7 @@ pub(super) struct Clearcoat {
     pub(super) clearcoat_texture: Option<TextureInfo>,
     pub(super) clearcoat_roughness_factor: Option<f32>,
     pub(super) clearcoat_roughness_texture: Option<TextureInfo>,
+    pub(super) clearcoat_normal_texture: Option<TextureInfo>,
 }
 
 #[derive(Deserialize)]

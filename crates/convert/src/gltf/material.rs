@@ -24,7 +24,7 @@ pub(super) struct Materials<'a> {
 pub(super) struct Use {
     /// The texture coordinates that there are.
     pub(super) has_uv: [bool; 2],
-    /// Points or lines: without a normal map.
+    /// Points or lines: without normal maps.
     pub(super) on_strokes: bool,
     /// Points and lines without normals are not lit (glTF 2.0, section 3.7.2.1).
     pub(super) unlit: bool,
@@ -53,7 +53,7 @@ impl<'a> Materials<'a> {
     }
 
     /// Index of the model's material for a primitive at `at` that refers to `material` and uses it like this; and which
-    /// texture coordinates a normal map uses.
+    /// texture coordinates its normal map uses. A vertex has one tangent: a lacquer's own map goes by that of the surface.
     pub(super) fn used(
         &mut self,
         material: Option<u32>,
@@ -74,6 +74,9 @@ impl<'a> Materials<'a> {
                 };
                 if like.on_strokes {
                     made.normal_texture = None;
+                    if let Some(coating) = &mut made.coating {
+                        coating.clearcoat_normal_texture = None;
+                    }
                 }
                 if like.unlit {
                     made.unlit = true;
@@ -85,7 +88,9 @@ impl<'a> Materials<'a> {
                 index
             }
         };
-        Ok((index, self.materials[index as usize].normal_texture.map(|t| t.uv_set)))
+        let made = &self.materials[index as usize];
+        let of_lacquer = made.coating.as_ref().and_then(|coating| coating.clearcoat_normal_texture);
+        Ok((index, made.normal_texture.or(of_lacquer).map(|t| t.uv_set)))
     }
 
     fn convert(&mut self, index: u32, has_uv: [bool; 2], warnings: &mut Warnings) -> Result<Material, Fault> {
@@ -109,7 +114,7 @@ impl<'a> Materials<'a> {
         }
         let info = material.normal_texture.as_ref();
         out.normal_texture = self.texture(info, has_uv, &at, "normalTexture", warnings)?;
-        out.normal_scale = info.and_then(|t| t.scale).unwrap_or(1.0);
+        out.normal_scale = normal_scale(info);
         let info = material.occlusion_texture.as_ref();
         out.occlusion_texture = self.texture(info, has_uv, &at, "occlusionTexture", warnings)?;
         out.occlusion_strength = info.and_then(|t| t.strength).unwrap_or(1.0).clamp(0.0, 1.0);
@@ -136,7 +141,6 @@ impl<'a> Materials<'a> {
         out.emissive = Vec3::from_array(out.emissive.to_array().map(|x| bounded(x, 1e6)));
         out.metallic = bounded(out.metallic, 1.0);
         out.roughness = bounded(out.roughness, 1.0);
-        out.normal_scale = if out.normal_scale.is_finite() { out.normal_scale.clamp(-1e3, 1e3) } else { 1.0 };
         Ok(out)
     }
 
@@ -212,6 +216,9 @@ impl<'a> Materials<'a> {
             coating.clearcoat_roughness = bounded(clearcoat.clearcoat_roughness_factor.unwrap_or(0.0), 1.0);
             let info = clearcoat.clearcoat_roughness_texture.as_ref();
             coating.clearcoat_roughness_texture = texture(info, name, "clearcoatRoughnessTexture")?;
+            let info = clearcoat.clearcoat_normal_texture.as_ref();
+            coating.clearcoat_normal_texture = texture(info, name, "clearcoatNormalTexture")?;
+            coating.clearcoat_normal_scale = normal_scale(info);
         }
         if let Some(sheen) = &from.sheen {
             let name = "KHR_materials_sheen";
@@ -316,6 +323,12 @@ fn index_or_push<T: PartialEq>(items: &mut Vec<T>, item: T) -> u32 {
         items.len() - 1
     });
     u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+/// How strong a normal map is.
+fn normal_scale(info: Option<&json::TextureInfo>) -> f32 {
+    let scale = info.and_then(|t| t.scale).unwrap_or(1.0);
+    if scale.is_finite() { scale.clamp(-1e3, 1e3) } else { 1.0 }
 }
 
 /// `x` from 0 to `max`, 0 if it is not a number.

@@ -260,6 +260,36 @@ fn coatings_come_from_their_extensions() {
     assert!(model(&json).materials[0].coating.is_none());
 }
 
+#[test]
+fn lacquer_has_a_normal_map_of_its_own() {
+    let uv: Vec<u8> = [0.0_f32, 0.0, 1.0, 0.0, 0.0, 1.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+    let mut json = triangle(&uv);
+    add_accessor(&mut json, json!({ "bufferView": 1, "componentType": 5126, "type": "VEC2", "count": 3 }));
+    let attributes = json!({ "POSITION": 0, "TEXCOORD_1": 1 });
+    json["meshes"][0]["primitives"] = json!([
+        { "attributes": attributes, "material": 0 },
+        { "attributes": attributes, "material": 1 },
+    ]);
+    json["images"] = json!([{ "uri": pixel([128, 128, 255, 255]) }]);
+    json["textures"] = json!([{ "source": 0 }]);
+    let lacquer = |map: Value| {
+        json!({ "extensions": { "KHR_materials_clearcoat": {
+            "clearcoatFactor": 1.0, "clearcoatNormalTexture": map,
+        } } })
+    };
+    json["materials"] = json!([
+        lacquer(json!({ "index": 0, "texCoord": 1, "scale": 0.5 })),
+        lacquer(json!({ "index": 0, "texCoord": 1 })),
+    ]);
+    let model = model(&json);
+    let coatings: Vec<_> = model.materials.iter().map(|m| m.coating.as_deref().unwrap()).collect();
+    let map = coatings[0].clearcoat_normal_texture.unwrap();
+    assert_eq!((map.texture, map.uv_set, coatings[0].clearcoat_normal_scale), (0, 1, 0.5));
+    assert_eq!(coatings[1].clearcoat_normal_scale, 1.0);
+    // It needs tangents, as a surface's normal map does.
+    assert_eq!(model.meshes[0].primitives[0].vertices.tangents.len(), 3);
+}
+
 /// A 1x1 PNG in a data URI.
 fn pixel(rgba: [u8; 4]) -> String {
     let mut png = std::io::Cursor::new(Vec::new());

@@ -554,7 +554,7 @@ fn shade_group<S: Isa>(
     }
     let smooth_normal = normal;
     if let Some(sampled) = &material.normal_texture {
-        normal = bumped::<S>(group, &surface, sampled, lookups, normal, flip);
+        normal = bumped::<S>(group, &surface, sampled, material.normal_scale, lookups, normal, flip);
     }
 
     let mut metallic = k(material.metallic);
@@ -614,18 +614,26 @@ fn shade_group<S: Isa>(
         let seen = diffuse[channel] * (k(1.0) - through);
         light[channel] = (seen * diffuse_light[channel]).mul_add(occlusion, specular[channel]);
     }
-    // Lacquer lies on the surface without its bumps.
-    let lacquer = Gloss::<S> {
-        normal: smooth_normal,
-        to_eye,
-        facing: dot::<S>(smooth_normal, to_eye).max(k(0.02)),
-        roughness: coat.clearcoat_roughness.max(k(ROUGHNESS_MIN)).min(k(1.0)),
-    };
     let (is_lacquered, is_cloth, is_glass) = match material.coating.as_deref() {
         None => (false, false, false),
         Some(coating) => {
             (coating.clearcoat > 0.0, coating.sheen_color != [0.0; 3], coating.transmission > 0.0 && blends)
         }
+    };
+    // Lacquer lies on the surface without its bumps, but may have some of its own.
+    let mut lacquer_normal = smooth_normal;
+    if is_lacquered
+        && let Some(coating) = material.coating.as_deref()
+        && let Some(sampled) = &coating.clearcoat_normal_texture
+    {
+        let scale = coating.clearcoat_normal_scale;
+        lacquer_normal = bumped::<S>(group, &surface, sampled, scale, lookups, smooth_normal, flip);
+    }
+    let lacquer = Gloss::<S> {
+        normal: lacquer_normal,
+        to_eye,
+        facing: dot::<S>(lacquer_normal, to_eye).max(k(0.02)),
+        roughness: coat.clearcoat_roughness.max(k(ROUGHNESS_MIN)).min(k(1.0)),
     };
     let mut lacquer_light = [k(0.0); 3];
     if !frame.lights.is_empty() {
@@ -675,12 +683,14 @@ fn shade_group<S: Isa>(
         let against = [-to_eye[0], -to_eye[1], -to_eye[2]];
         let reflected = along::<S>(against, lacquer.normal, lacquer.facing * k(2.0));
         let reflected = toward_lobe::<S>(reflected, lacquer.normal, lacquer.roughness);
+        let horizon = (dot::<S>(reflected, smooth_normal) + k(1.0)).clamp01();
         let arriving = reflection::<S>(frame, reflected, lacquer.roughness);
+        let unhindered = occlusion * horizon * horizon;
         let [scale, bias] = frame.split_sum.at::<S>(lacquer.roughness, lacquer.facing);
         let reflectance = k(F0).mul_add(scale, bias);
         let rest = k(1.0) - coat.clearcoat * reflectance;
         for channel in 0..3 {
-            let lacquer = (arriving[channel] * occlusion).mul_add(reflectance, lacquer_light[channel]);
+            let lacquer = (arriving[channel] * unhindered).mul_add(reflectance, lacquer_light[channel]);
             light[channel] = light[channel].mul_add(rest, lacquer * coat.clearcoat);
         }
     }
@@ -712,19 +722,20 @@ fn layer<S: Isa>(blends: bool, [r, g, b]: V3<S>, alpha: S::F, clear: V3<S>) -> [
     [r * alpha, g * alpha, b * alpha, left[0], left[1], left[2]]
 }
 
-/// The normal of a normal map.
+/// The normal of a normal map whose x and y are scaled, on a surface with this normal.
 #[inline(always)]
 fn bumped<S: Isa>(
     group: &Group<'_>,
     surface: &Surface<S>,
     sampled: &Sampled,
+    scale: f32,
     lookups: &mut Lookups<'_>,
     normal: V3<S>,
     flip: S::F,
 ) -> V3<S> {
     let k = S::F::splat;
     let texel = lookups.of::<S>(sampled);
-    let scale = k(group.material.normal_scale);
+    let scale = k(scale);
     let bx = texel[0].mul_add(k(2.0), k(-1.0)) * scale;
     let by = texel[1].mul_add(k(2.0), k(-1.0)) * scale;
     let bz = texel[2].mul_add(k(2.0), k(-1.0));

@@ -52,6 +52,7 @@ pub(crate) fn all() -> Vec<Scene> {
         scene("ior", coated(|share| Coating { f0: share * share * 0.3, ..Coating::default() }), front()),
         scene("specular", coated(specular), front()),
         scene("clearcoat", coated(clearcoat), front()),
+        scene("clearcoat_normal", clearcoat_normal(), view(Vec3::new(0.0, 0.8, 5.0), Vec3::ZERO)),
         scene("sheen", coated(sheen), front()),
         scene("transmission", transmission(), front()),
         scene("near_plane", near_plane(), view(Vec3::new(0.2, 0.35, 0.9), Vec3::new(-0.1, -0.5, -1.0))),
@@ -147,15 +148,18 @@ fn metallic_roughness_texture() -> Build {
         .add(ball(48), Affine3A::from_scale(Vec3::splat(1.3)), material)
 }
 
-fn normal_map() -> Build {
-    // A grid of round bumps.
-    let bumps = texels(128, |u, v| {
-        let (x, y) = ((u * 6.0).fract() * 2.0 - 1.0, (v * 6.0).fract() * 2.0 - 1.0);
+/// A grid of round bumps, `n` in a row.
+fn bumps(n: f32) -> Vec<[u8; 4]> {
+    texels(128, |u, v| {
+        let (x, y) = ((u * n).fract() * 2.0 - 1.0, (v * n).fract() * 2.0 - 1.0);
         let inside = x * x + y * y < 0.8;
         let (x, y) = if inside { (x, -y) } else { (0.0, 0.0) };
         let z = (1.0 - x * x * 0.6 - y * y * 0.6).max(0.1).sqrt();
         [x * 0.4 + 0.5, y * 0.4 + 0.5, z * 0.5 + 0.5, 1.0]
-    });
+    })
+}
+
+fn normal_map() -> Build {
     let material = |normal_scale| Material {
         normal_texture: texture(0),
         normal_scale,
@@ -166,7 +170,7 @@ fn normal_map() -> Build {
     let turned = Affine3A::from_rotation_y(PI);
     let mirror = Affine3A::from_scale(Vec3::new(-1.0, 1.0, 1.0));
     Build::default()
-        .image(128, 128, &bumps, Sampler::default())
+        .image(128, 128, &bumps(6.0), Sampler::default())
         .add(ball(40), scaled(-1.2, 0.0, 0.75), material(1.0))
         .quad(scaled(0.2, 0.55, 0.5), material(1.0))
         .quad(scaled(1.35, 0.55, 0.5) * mirror, material(1.0))
@@ -417,6 +421,34 @@ fn specular(share: f32) -> Coating {
 
 fn clearcoat(share: f32) -> Coating {
     Coating { clearcoat: share, clearcoat_roughness: 0.1, ..Coating::default() }
+}
+
+/// Bumps below smooth lacquer, in the lacquer alone, in both, and faint ones; quads from the front and mirrored.
+fn clearcoat_normal() -> Build {
+    let material = |below: bool, above: bool, scale| Material {
+        normal_texture: if below { texture(0) } else { None },
+        coating: Some(Box::new(Coating {
+            clearcoat: 1.0,
+            clearcoat_roughness: 0.1,
+            clearcoat_normal_texture: if above { texture(1) } else { None },
+            clearcoat_normal_scale: scale,
+            ..Coating::default()
+        })),
+        metallic: 1.0,
+        roughness: 0.5,
+        ..plastic(Vec3::new(0.5, 0.12, 0.1))
+    };
+    let mirror = Affine3A::from_scale(Vec3::new(-1.0, 1.0, 1.0));
+    Build::default()
+        .image(128, 128, &bumps(8.0), Sampler::default())
+        .image(128, 128, &bumps(3.0), Sampler::default())
+        .add(ball(40), scaled(-1.35, 0.6, 0.56), material(true, false, 1.0))
+        .add(ball(40), scaled(0.0, 0.6, 0.56), material(false, true, 1.0))
+        .add(ball(40), scaled(1.35, 0.6, 0.56), material(true, true, 1.0))
+        .quad(scaled(-1.35, -0.6, 0.5), material(false, true, 1.0))
+        .quad(scaled(0.0, -0.6, 0.5) * mirror, material(false, true, 1.0))
+        .add(ball(40), scaled(1.35, -0.6, 0.56), material(false, true, 0.3))
+        .light(Affine3A::from_rotation_x(-0.9), Vec3::splat(0.8), 1.0, LightKind::Directional)
 }
 
 fn sheen(share: f32) -> Coating {

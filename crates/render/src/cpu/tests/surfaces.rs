@@ -261,6 +261,62 @@ fn textures_of_coatings_multiply_their_factors() {
     assert_ne!(with(sheen(blue, None)), plain);
 }
 
+/// Bumps on a ball, and on quads as seen from behind and mirrored.
+fn bumpy(material: &Material) -> Vec<u8> {
+    let half = |x: f32, y: f32| at(x, y, 0.0) * Affine3A::from_scale(Vec3::splat(0.45));
+    let bumps: Vec<[u8; 4]> = (0..32 * 32u32)
+        .map(|n| {
+            let wave = |x: u32| (f32::from((x % 32) as u16) * PI / 8.0).sin() * 0.25 + 0.5;
+            [wave(n), wave(n / 32 + 3), 0.95, 1.0].map(|x| (x * 255.0) as u8)
+        })
+        .collect();
+    let build = Build::default()
+        .image(32, 32, &bumps, Sampler::default())
+        .image(1, 1, &[[200, 90, 220, 255]], Sampler::default())
+        .add(sphere(32), half(-0.5, 0.5), material.clone())
+        .quad(half(0.5, 0.5), material.clone())
+        .quad(half(-0.5, -0.5) * Affine3A::from_rotation_y(PI), material.clone())
+        .quad(half(0.5, -0.5) * Affine3A::from_scale(Vec3::new(-1.0, 1.0, 1.0)), material.clone())
+        .light(Affine3A::from_rotation_x(-0.4), Vec3::splat(1.5), 1.0, LightKind::Directional);
+    Renderer::new(threads(1)).still(&build.scene(), &View { width: 128, height: 96, ..view_from(2.6) }, 4)
+}
+
+#[test]
+fn lacquer_has_bumps_of_its_own_alone() {
+    let lacquer = |clearcoat_normal_texture, clearcoat_normal_scale, normal_texture| Material {
+        normal_texture,
+        double_sided: true,
+        ..coated(
+            Vec3::ZERO,
+            Coating {
+                specular: 0.0,
+                clearcoat: 1.0,
+                clearcoat_roughness: 0.3,
+                clearcoat_normal_texture,
+                clearcoat_normal_scale,
+                ..Coating::default()
+            },
+        )
+    };
+    // Lacquer on black is black plastic, but for what bounces twice.
+    let plastic = |normal_texture, normal_scale| Material {
+        normal_texture,
+        normal_scale,
+        roughness: 0.3,
+        double_sided: true,
+        ..coated(Vec3::ZERO, Coating::default())
+    };
+    for (map, scale) in [(None, 1.0), (texture(0), 1.0), (texture(0), -0.4), (texture(1), 1.0)] {
+        let own = bumpy(&lacquer(map, scale, None));
+        let same = psnr(&own, &bumpy(&plastic(map, scale)));
+        assert!(same > 50.0, "{same} dB with {map:?} times {scale}");
+        // The surface's bumps do not show in it, with or without bumps of its own.
+        assert_eq!(own, bumpy(&lacquer(map, scale, texture(0))));
+    }
+    let (smooth, bumps) = (bumpy(&plastic(None, 1.0)), bumpy(&plastic(texture(0), 1.0)));
+    assert!(psnr(&smooth, &bumps) < 35.0, "{} dB", psnr(&smooth, &bumps));
+}
+
 #[test]
 fn a_surface_without_reflection_is_as_black_as_its_color() {
     let black = |coating| Build::default().quad(Affine3A::IDENTITY, coated(Vec3::ZERO, coating));
@@ -324,6 +380,7 @@ fn all_surfaces() -> Build {
             clearcoat: share,
             clearcoat_roughness: 0.2,
             clearcoat_texture: texture(0),
+            clearcoat_normal_texture: texture(1),
             sheen_color: Vec3::new(share, 0.2, 1.0 - share),
             sheen_roughness: 0.3,
             transmission: 0.5,
