@@ -107,6 +107,12 @@ impl Camera {
         }
     }
 
+    /// Where the samples are, from the centres of their pixels.
+    pub(crate) fn jitter_px(&self) -> (f32, f32) {
+        let middle = |size: u32| size as f32 * 0.5 - 0.5;
+        (middle(self.width) - self.center_x_px, middle(self.height) - self.center_y_px)
+    }
+
     /// Ray direction (not of unit length: its part along `forward` is `focal_px`) at a pixel position, where (0, 0)
     /// is the centre of the top left pixel.
     pub(crate) fn ray(&self, x_px: f32, y_px: f32) -> DVec3 {

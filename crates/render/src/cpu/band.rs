@@ -126,8 +126,19 @@ pub(super) fn draw_band(
     }
     lap.end(&mut scratch.times.raster);
     scratch.layers.clear();
+    scratch.blended.clear();
     if blends {
-        blend(frame, band, scratch);
+        collect_blended(frame, band, scratch);
+        lap.end(&mut scratch.times.blend);
+    }
+    if past.is_some() {
+        let mut inner = std::mem::take(&mut scratch.target.inner);
+        history::find_inner(frame.level, frame, &scratch.target, &mut inner);
+        scratch.target.inner = inner;
+        lap.end(&mut scratch.times.convert);
+    }
+    if !scratch.blended.is_empty() {
+        blend(frame, scratch);
         lap.end(&mut scratch.times.blend);
     }
     write(frame, background, weight, scratch, out, &mut lap);
@@ -240,9 +251,8 @@ fn test_alpha(frame: &Frame<'_>, cutoff: f32, scratch: &mut Scratch) {
     }
 }
 
-/// Fills the layers with what is blended over the band.
-fn blend(frame: &Frame<'_>, band: usize, scratch: &mut Scratch) {
-    scratch.blended.clear();
+/// Finds what is blended over the band.
+fn collect_blended(frame: &Frame<'_>, band: usize, scratch: &mut Scratch) {
     let mut limit = scratch.target.ids.len() * FRAGMENTS_PER_PIXEL;
     for &at in frame.bands.clusters(band) {
         if frame.visible[at as usize].alpha_mode == AlphaMode::Blend {
@@ -258,10 +268,11 @@ fn blend(frame: &Frame<'_>, band: usize, scratch: &mut Scratch) {
             });
         }
     }
-    if scratch.blended.is_empty() {
-        return;
-    }
     sort_and_keep_nearest(&mut scratch.blended);
+}
+
+/// Fills the layers with what is blended over the band.
+fn blend(frame: &Frame<'_>, scratch: &mut Scratch) {
     let Scratch { target, blended, layers, lookups, .. } = scratch;
     layers.resize(target.ids.len(), [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]);
     for eight in blended.chunks(8) {
@@ -277,6 +288,7 @@ fn blend(frame: &Frame<'_>, band: usize, scratch: &mut Scratch) {
             // Motion goes by the nearest surface.
             let depth = &mut target.depth[fragment.at as usize];
             *depth = depth.max(fragment.depth);
+            target.inner[fragment.at as usize / 8] &= !(1 << (fragment.at % 8));
         }
     }
 }
@@ -328,9 +340,8 @@ fn write(
                 shown |= 1 << n;
                 for (r, row) in [row, last_row].into_iter().enumerate() {
                     if is_one_instance(frame, &ids[r]) {
-                        let xs = std::array::from_fn(|lane| (x + lane) as f32);
                         let mut light = [[0.0; 8]; 6];
-                        let ys = [(y0 + row) as f32; 8];
+                        let (xs, ys) = places(frame, target, x, row);
                         shade(frame.level, frame, &ids[r], &xs, &ys, lookups, &mut light);
                         block[r] = [light[0], light[1], light[2]];
                         continue;
@@ -382,6 +393,19 @@ fn write(
         }
     }
     lap.end(&mut times.convert);
+}
+
+/// Where eight pixels from column `x` of a row are shaded: at their samples or, of inner ones, in their middle.
+fn places(frame: &Frame<'_>, target: &Target, x: usize, row: usize) -> ([f32; 8], [f32; 8]) {
+    let inner = target.inner[(row * target.stride + x) / 8];
+    let (shift_x, shift_y) = frame.camera.jitter_px();
+    let y = (target.y0 as usize + row) as f32;
+    if inner == 0xff {
+        return (std::array::from_fn(|lane| (x + lane) as f32 - shift_x), [y - shift_y; 8]);
+    }
+    let shift = |lane: usize, by: f32| if inner >> lane & 1 == 1 { by } else { 0.0 };
+    let xs = std::array::from_fn(|lane| (x + lane) as f32 - shift(lane, shift_x));
+    (xs, std::array::from_fn(|lane| y - shift(lane, shift_y)))
 }
 
 /// In motion, each id of a chunk makes room for the light of its pixel; blocks that are not `shown` are `empty`.

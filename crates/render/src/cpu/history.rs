@@ -7,11 +7,16 @@
 //! ```
 //! Scenes stand still and depth is exact, so where a surface was is known. Whether it was seen there is not asked: what is
 //! unlike all samples around is made like them. Depths of earlier frames would tell, but did not make pictures better.
+//!
+//! All this is for edges. Within a smooth surface there is nothing to smooth that mip maps do not, and history that is looked
+//! up between pixels frame after frame blurs what they show ([`find_inner`]).
 
 use scene::math::DVec3;
 
+use super::frame::{Frame, Id, NOTHING};
 use super::halton;
 use super::raster::Target;
+use super::shade::mask;
 use crate::clusters::narrow;
 use crate::simd::{Float, Int, Isa, vectorized};
 use crate::view::{Camera, View};
@@ -22,6 +27,8 @@ const PLACES: u32 = 8;
 const SAMPLES: u32 = 6;
 /// Differences of neighbours that are not mixed, in steps of 2047: about two of what a screen shows.
 const SMALL: i32 = 16;
+/// How far the surface may bend at a pixel for it to be an inner one: the change of its slope there, of which 1 is 45°.
+const BEND_MAX: f32 = 0.5;
 /// A camera that turns (radians) or moves (of its distance from the model) by more than this in a frame has jumped.
 const TURN_MAX: f64 = 0.35;
 const STEP_MAX: f64 = 0.25;
@@ -179,6 +186,83 @@ vectorized! {
     pub(super) fn mix(past: &Past<'_>, target: &Target, row: usize, out: &mut [u32]) = mix_lanes;
 }
 
+vectorized! {
+    /// Finds the inner pixels of a band: those that show the same smooth surface as their four neighbours. Textures there
+    /// are smoothed by their mip maps, and history would blur them. So they are shaded in their middle, wherever the
+    /// frame's samples are, and shown as they are. `inner`: a bit for each pixel, [`Target::stride`] of them to a row.
+    pub(super) fn find_inner(frame: &Frame<'_>, target: &Target, inner: &mut [u8]) = find_inner_lanes;
+}
+
+#[inline(always)]
+fn find_inner_lanes<S: Isa>(frame: &Frame<'_>, target: &Target, inner: &mut [u8]) {
+    let (stride, rows) = (target.stride, target.rows as usize);
+    let most = S::F::splat(BEND_MAX / frame.camera.focal_px);
+    let (mut depth_edge, mut id_edge) = ([0.0; 10], [NOTHING; 10]);
+    for (row, inner) in inner.chunks_exact_mut(stride / 8).enumerate().take(rows) {
+        inner.fill(0);
+        if rows < 3 {
+            continue;
+        }
+        // At a band's edge, how it bends next to it.
+        let middle = row.clamp(1, rows - 2);
+        let depth = [row, middle - 1, middle, middle + 1].map(|row| &target.depth[row * stride..][..stride]);
+        let ids = [row, row.saturating_sub(1), (row + 1).min(rows - 1)];
+        let ids = ids.map(|row| &target.ids[row * stride..][..stride]);
+        for (block, inner) in inner.iter_mut().enumerate().take(stride / 8 - 1) {
+            let x = block * 8;
+            let [left, here, right] = three(depth[0], x, &mut depth_edge);
+            let here = S::F::load(here);
+            if S::F::zero().lt(here).signs() == 0 {
+                continue;
+            }
+            let (up, center, down) = (eight(depth[1], x), eight(depth[2], x), eight(depth[3], x));
+            // On a plane, depth is the mean of its neighbours'.
+            let twice = here + here;
+            let across = (S::F::load(left) + S::F::load(right) - twice).abs();
+            let twice = S::F::load(center) + S::F::load(center);
+            let along = (S::F::load(up) + S::F::load(down) - twice).abs();
+            let flat = S::F::zero().lt(here) & (here * most).ge(across.max(along));
+            let mut bits = flat.signs();
+            if bits == 0 {
+                continue;
+            }
+            let [left, own, right] = three(ids[0], x, &mut id_edge);
+            let (up, down) = (eight(ids[1], x), eight(ids[2], x));
+            let cluster = S::I::load_u32(own).shr::<7>();
+            let same = S::I::load_u32(left).shr::<7>().eq(cluster)
+                & S::I::load_u32(right).shr::<7>().eq(cluster)
+                & S::I::load_u32(up).shr::<7>().eq(cluster)
+                & S::I::load_u32(down).shr::<7>().eq(cluster);
+            // Where clusters meet, of the same instance?
+            let mut to_ask = bits & !same.signs();
+            while to_ask != 0 {
+                let lane = to_ask.trailing_zeros() as usize & 7;
+                to_ask &= to_ask - 1;
+                let instance = instance_of(frame, own[lane]);
+                for other in [left[lane], right[lane], up[lane], down[lane]] {
+                    if instance_of(frame, other) != instance {
+                        bits &= !(1 << lane);
+                    }
+                }
+            }
+            *inner = bits as u8;
+        }
+    }
+}
+
+/// The instance that `id` shows; of nothing, a number of none.
+#[inline(always)]
+fn instance_of(frame: &Frame<'_>, id: Id) -> u32 {
+    if id == NOTHING { u32::MAX } else { frame.visible[(id >> 7) as usize].instance }
+}
+
+/// Eight elements of a row from column `x` on.
+#[inline(always)]
+fn eight<T>(row: &[T], x: usize) -> &[T; 8] {
+    let (eights, _) = row.as_chunks::<8>();
+    &eights[x / 8]
+}
+
 #[inline(always)]
 fn packed_lanes<S: Isa>(light: &[[f32; 8]; 3], out: &mut [u32; 8]) {
     let light = [S::F::load(&light[0]), S::F::load(&light[1]), S::F::load(&light[2])];
@@ -213,17 +297,22 @@ fn unpack<S: Isa>(packed: S::I) -> [S::F; 3] {
     [red * red, green * green, blue * blue]
 }
 
-/// Eight elements of a row from column `x` on, and those one to the left and one to the right. The first column is its own
-/// left neighbour.
+/// Eight elements of a row from column `x` on: those to the left of them, they themselves, and those to the right. The
+/// first column is its own left neighbour, for which there is the memory of `edge`; rows have room after their last pixel.
 #[inline(always)]
-fn three<T: Copy + Default>(row: &[T], x: usize) -> [[T; 8]; 3] {
-    let eight = |x: usize| row[x..].first_chunk::<8>().copied().unwrap_or_default();
-    let here = eight(x);
-    if x > 0 {
-        return [eight(x - 1), here, eight(x + 1)];
-    }
-    let [a, b, c, d, e, f, g, _] = here;
-    [[a, a, b, c, d, e, f, g], here, eight(1)]
+fn three<'a, T: Copy>(row: &'a [T], x: usize, edge: &'a mut [T; 10]) -> [&'a [T; 8]; 3] {
+    let ten = match x.checked_sub(1).and_then(|from| row.get(from..)?.first_chunk()) {
+        Some(ten) => ten,
+        None => {
+            if let Some(nine) = row.first_chunk::<9>() {
+                edge[0] = nine[0];
+                edge[1..].copy_from_slice(nine);
+            }
+            &*edge
+        }
+    };
+    let ([left @ .., _, _], [_, own @ .., _], [_, _, right @ ..]) = (ten, ten, ten);
+    [left, own, right]
 }
 
 #[inline(always)]
@@ -240,15 +329,21 @@ fn mix_lanes<S: Isa>(past: &Past<'_>, target: &Target, row: usize, out: &mut [u3
     // At a band's edge, neighbours are those in the band.
     let rows = [row.saturating_sub(1), row, (row + 1).min(target.rows as usize - 1)];
     let here_y = k((target.y0 + row as i32) as f32);
+    let mut depth_edge = [0.0; 10];
     let (right, bottom) = (k(past.width as f32 - 0.5), k(past.height as f32 - 0.5));
     for (block, out) in out.chunks_mut(8).enumerate() {
         let x = block * 8;
         let at = row * stride + x;
-        let own = target.ids[at..].first_chunk::<8>().copied().unwrap_or_default();
+        let own = *eight(&target.ids, at);
+        let inner = target.inner[at / 8];
+        if inner == 0xff {
+            put(out, &own);
+            continue;
+        }
         let mut nearest = k(0.0);
         for row in rows {
-            for depths in three(&target.depth[row * stride..][..stride], x) {
-                nearest = nearest.max(S::F::load(&depths));
+            for depths in three(&target.depth[row * stride..][..stride], x, &mut depth_edge) {
+                nearest = nearest.max(S::F::load(depths));
             }
         }
         let something = k(0.0).lt(nearest);
@@ -291,7 +386,8 @@ fn mix_lanes<S: Isa>(past: &Past<'_>, target: &Target, row: usize, out: &mut [u3
         }
         // Rounding must not always go the same way, or small differences would never be made up.
         let mut mixed = [0; 8];
-        pack::<S>(light, noise::<S>(here_x, here_y, past.noise)).store_u32(&mut mixed);
+        let packed = pack::<S>(light, noise::<S>(here_x, here_y, past.noise));
+        S::I::select(mask::<S>(u32::from(inner)), S::I::load_u32(&own), packed).store_u32(&mut mixed);
         put(out, &mixed);
     }
 }
@@ -345,9 +441,10 @@ fn around<S: Isa>(target: &Target, rows: [usize; 3], x: usize) -> ([S::I; 3], [S
     let masks = [S::I::splat(2047), S::I::splat(2047 << 11)];
     let mut low = [S::I::splat(i32::MAX); 3];
     let mut high = [S::I::splat(0); 3];
+    let mut edge = [0; 10];
     for row in rows {
-        for packed in three(&target.ids[row * target.stride..][..target.stride], x) {
-            let packed = S::I::load_u32(&packed);
+        for packed in three(&target.ids[row * target.stride..][..target.stride], x, &mut edge) {
+            let packed = S::I::load_u32(packed);
             let parts = [packed & masks[0], packed & masks[1], packed.shr::<22>()];
             for channel in 0..3 {
                 low[channel] = low[channel].min(parts[channel]);

@@ -49,6 +49,8 @@ pub(super) struct Target {
     /// near / w of what is nearest; 0 where there is nothing, infinity where there is no picture.
     pub(super) depth: Vec<f32>,
     pub(super) ids: Vec<Id>,
+    /// In motion, the pixels that need no history (see [`super::history::find_inner`]); bit n is the first pixel plus n.
+    pub(super) inner: Vec<u8>,
     /// Pixels from one row to the next: a few more than the width, so that eights may overhang.
     pub(super) stride: usize,
     pub(super) width: i32,
@@ -68,6 +70,8 @@ impl Target {
         self.depth.resize(n, 0.0);
         self.ids.clear();
         self.ids.resize(n, NOTHING);
+        self.inner.clear();
+        self.inner.resize(n / 8, 0);
         for row in self.depth.chunks_exact_mut(self.stride) {
             row[width as usize..].fill(f32::INFINITY);
         }

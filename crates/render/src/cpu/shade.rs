@@ -29,6 +29,9 @@ const F0: f32 = 0.04;
 /// Below this roughness highlights would alias; the first levels of the reflections are finer than pixels.
 const ROUGHNESS_MIN: f32 = 0.03;
 
+/// How far out of its triangle a point may be, in weights of its corners.
+const OUTSIDE_MAX: f32 = 4.0;
+
 vectorized! {
     /// Displayable linear light of eight ids at pixel positions `x`, `y`, where (0, 0) is the centre of the top left
     /// pixel: red, green, blue; and, of blended surfaces alone, what they leave of the light behind them, likewise.
@@ -267,9 +270,9 @@ impl<S: Isa> Surface<S> {
             ];
         }
         let [weights_right, weights_down] = slopes;
-        // Rounding may place the point just outside of the triangle.
-        let w1 = w1.clamp01();
-        let w2 = w2.max(k(0.0)).min(k(1.0) - w1);
+        // Rounding may place the point just outside of the triangle, and inner pixels are shaded beside their samples.
+        let w1 = w1.max(k(-OUTSIDE_MAX)).min(k(1.0 + OUTSIDE_MAX));
+        let w2 = w2.max(k(-OUTSIDE_MAX)).min(k(1.0 + OUTSIDE_MAX));
         Self { fields, weights: [w1, w2], back, weights_right, weights_down }
     }
 
@@ -470,7 +473,7 @@ fn shade_alpha_lanes<S: Isa>(
 /// Lanes from bits.
 #[inline(always)]
 #[expect(clippy::cast_possible_wrap, reason = "eight bits")]
-fn mask<S: Isa>(bits: u32) -> S::I {
+pub(super) fn mask<S: Isa>(bits: u32) -> S::I {
     let bit = S::I::load(&[1, 2, 4, 8, 16, 32, 64, 128]);
     (S::I::splat(bits as i32) & bit).eq(bit)
 }
