@@ -1064,6 +1064,52 @@ mod tests {
         }
     }
 
+    /// Pixels times distance, and the distance: before and behind the near plane, within and beyond the guard band.
+    fn homogeneous() -> impl Strategy<Value = [f32; 3]> {
+        let w = prop_oneof![3 => 0.02f32..5.0, 2 => -5.0f32..0.02];
+        let px = || prop_oneof![3 => -2e3f32..2e3, 1 => -2e6f32..2e6];
+        (px(), px(), w).prop_map(|(x, y, w)| [x * w, y * w, w])
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn clipped_triangles_that_share_an_edge_share_its_ends(
+            corners in prop::array::uniform4(homogeneous()),
+        ) {
+            let near = 0.02;
+            let mut vertices = Transformed::default();
+            for (n, [x, y, w]) in corners.into_iter().enumerate() {
+                let guard = GUARD_PX * w;
+                vertices.homogeneous[n] = [x, y, w];
+                vertices.usable[n] = w >= near && guard >= x.abs() && guard >= y.abs();
+                // As `transform` does: in single precision, where the clipper counts in double.
+                let fixed = |v: f32| (v * (1.0 / w) * SUB as f32).round_ties_even() as i32;
+                (vertices.x[n], vertices.y[n], vertices.depth[n]) = (fixed(x), fixed(y), near / w);
+            }
+            let clipped = |at| {
+                let polygon = clip(at, &vertices, f64::from(near));
+                polygon.corners[..polygon.n].to_vec()
+            };
+            // An edge alone, and the triangles on its two sides, which see its ends the other way round.
+            let (edge, left, right) = (clipped([0, 1, 1]), clipped([0, 1, 2]), clipped([1, 0, 3]));
+            for end in edge {
+                for side in [&left, &right] {
+                    let has = side.iter().any(|c| c.homogeneous == end.homogeneous);
+                    prop_assert!(has, "{:?} is not in {:?}", end, side);
+                }
+            }
+            // Corners that are not clipped are where triangles that need no clipping have them.
+            for corner in left {
+                let of = (0..3).find(|n| DVec3::from(vertices.homogeneous[*n].map(f64::from)) == corner.homogeneous);
+                if let Some(n) = of.filter(|n| vertices.usable[*n]) {
+                    let Corner { x, y, depth } = corner.corner(f64::from(near));
+                    prop_assert_eq!((x, y, depth), (vertices.x[n], vertices.y[n], vertices.depth[n]));
+                }
+            }
+        }
+    }
+
     #[test]
     fn corners_on_pixel_centres_are_drawn_once() {
         for level in [Level::detect(), Level::Portable] {

@@ -11,6 +11,7 @@ use crate::look::{Look, ToneMapping};
 
 #[path = "../../../tests/it/build.rs"]
 mod build;
+mod coverage;
 mod motion;
 mod surfaces;
 
