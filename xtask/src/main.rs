@@ -5,11 +5,13 @@
 //! | `test` | runs every test there is, installs what they need below `target/`, ends with `N passed, N failed` |
 //! | `bench` | measures, prints one table, writes `target/bench.json`; parts: `raster` (all of its matrix, or `raster=WORD,…` as in `raster=1000k,720p`), `sessions`, `load`, `stream`, `browser`, and `soak` or `soak=SECONDS` when asked for |
 //! | `compare` | draws ten models of `../shared/testdata`, or those named, with us and with Blender's path tracer, and says how different they look |
+//! | `sanitize` | runs the renderer's unit tests under AddressSanitizer, in minutes |
 //! | `generate` | writes what is made from contracts and committed: `crates/protocol/src/live/rpc.rs`, `api/openapi.json`, `web/dist` |
 //! | `fresh` | fails if `generate` would change anything |
 //! | `setup` | installs what `test` and `bench` need, and nothing else |
 
 mod generate;
+mod sanitize;
 mod suites;
 mod tools;
 
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
         ["test"] => suites::run(),
         ["bench", only @ ..] => bench(only),
         ["compare", models @ ..] => compare(models),
+        ["sanitize"] => sanitize::run(),
         ["generate"] => generate::run(),
         ["fresh"] => generate::check(),
         ["setup"] => tools::setup(),
@@ -86,7 +89,9 @@ fn compare(models: &[&str]) -> Result<()> {
 }
 
 fn usage() -> Result<()> {
-    bail!("usage: cargo xtask test | bench [PART …] | compare [MODEL …] | generate | fresh | setup")
+    bail!(
+        "usage: cargo xtask test | bench [PART …] | compare [MODEL …] | sanitize | generate | fresh | setup"
+    )
 }
 
 /// The workspace's root.

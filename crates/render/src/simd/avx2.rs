@@ -42,6 +42,23 @@ macro_rules! op {
     };
 }
 
+/// Gathers elements of 4 bytes.
+///
+/// # Safety
+/// The features are there, and each index is that of an element.
+macro_rules! gathered {
+    ($gather:ident, $table:expr, $index:expr) => {{
+        let (table, index): (*const _, __m256i) = ($table, $index);
+        if cfg!(sanitized) {
+            // AddressSanitizer does not look into gathers, so it is shown what they read.
+            for at in I8(index).array() {
+                table.offset(at as isize).read_volatile();
+            }
+        }
+        $gather::<4>(table, index)
+    }};
+}
+
 macro_rules! operator {
     ($ty:ident, $trait:ident, $name:ident, $intrinsic:ident) => {
         impl $trait for $ty {
@@ -142,7 +159,7 @@ impl Float for F8 {
         // SAFETY: each index is below 64 after the mask.
         Self(unsafe {
             let index = _mm256_and_si256(index.0, _mm256_set1_epi32(63));
-            _mm256_i32gather_ps::<4>(table.as_ptr(), index)
+            gathered!(_mm256_i32gather_ps, table.as_ptr(), index)
         })
     }
 }
@@ -247,7 +264,7 @@ impl Int for I8 {
         // SAFETY: each index is at most the last element's, as unsigned and, since that fits an i32, as signed.
         Self(unsafe {
             let index = _mm256_min_epu32(index.0, _mm256_set1_epi32(last));
-            _mm256_i32gather_epi32::<4>(table.as_ptr().cast(), index)
+            gathered!(_mm256_i32gather_epi32, table.as_ptr().cast::<i32>(), index)
         })
     }
     #[inline(always)]
@@ -278,7 +295,7 @@ impl Int for I8 {
         // SAFETY: each index is below 64 after the mask.
         Self(unsafe {
             let index = _mm256_and_si256(index.0, _mm256_set1_epi32(63));
-            _mm256_i32gather_epi32::<4>(table.as_ptr(), index)
+            gathered!(_mm256_i32gather_epi32, table.as_ptr(), index)
         })
     }
     #[inline(always)]
