@@ -39,6 +39,8 @@ pub(crate) struct ShadedMaterial {
     /// By the first texture coordinates, the second or both.
     pub(crate) is_textured: bool,
     pub(crate) uses_uv1: bool,
+    /// It or its lacquer has a normal map.
+    pub(crate) has_bumps: bool,
 }
 
 /// A [`scene::Coating`] with everything resolved.
@@ -117,6 +119,8 @@ impl ShadedMaterial {
             self.occlusion_texture.is_some() && self.occlusion_texture == self.metallic_roughness_texture;
         self.is_textured = !before.is_empty();
         self.uses_uv1 = before.iter().any(|s| s.second_uv);
+        let lacquer_bumps = self.coating.as_ref().and_then(|coating| coating.clearcoat_normal_texture);
+        self.has_bumps = self.normal_texture.or(lacquer_bumps).is_some();
     }
 }
 
@@ -196,6 +200,7 @@ impl Wanted<'_> {
             coating: m.coating.as_deref().map(|coating| Box::new(self.coating(coating))),
             is_textured: false,
             uses_uv1: false,
+            has_bumps: false,
         }
     }
 

@@ -21,7 +21,7 @@ use super::raster::{
     Fragment, Kept, Style, Target, Transformed, collect, collect_clipped, draw_opaque, draw_opaque_clipped,
     is_seen, transform,
 };
-use super::shade::{LookupMemory, shade, shade_alpha};
+use super::shade::{Batch, EIGHTS};
 use super::tiles::Rect;
 use super::times::{Lap, StageTimes};
 use crate::color::{chroma, luma, srgb_encoded};
@@ -70,7 +70,7 @@ pub(super) struct Scratch {
     blended: Vec<Fragment>,
     /// Light in front of each pixel, and how much of what is behind it is still seen: red, green, blue of each.
     layers: Vec<[f32; 6]>,
-    lookups: LookupMemory,
+    batch: Batch,
     blocks: [Block; CHUNK_BLOCKS],
     /// Of a chunk, those to be shaded with others of their instance: instance << 32 | place.
     strays: Vec<u64>,
@@ -234,18 +234,27 @@ fn lanes_of(target: &Target, fragments: &[Fragment]) -> ([Id; 8], [f32; 8], [f32
     (ids, x, y)
 }
 
+/// Bits of the first `n` lanes, 1 to 8.
+fn all_lanes(n: usize) -> u32 {
+    0xff >> (8 - n.clamp(1, 8))
+}
+
 /// Moves fragments that are not cut out to the target.
 fn test_alpha(frame: &Frame<'_>, cutoff: f32, scratch: &mut Scratch) {
-    let Scratch { target, fragments, lookups, .. } = scratch;
-    for eight in fragments.chunks(8) {
-        let (ids, x, y) = lanes_of(target, eight);
-        let mut alpha = [0.0; 8];
-        shade_alpha(frame.level, frame, &ids, &x, &y, lookups, &mut alpha);
-        for (fragment, alpha) in eight.iter().zip(alpha) {
-            let at = fragment.at as usize;
-            let before = (target.depth[at], target.ids[at]);
-            if alpha >= cutoff && is_seen((fragment.depth, fragment.id), before) {
-                (target.depth[at], target.ids[at]) = (fragment.depth, fragment.id);
+    let Scratch { target, fragments, batch, .. } = scratch;
+    for some in fragments.chunks(8 * EIGHTS) {
+        for eight in some.chunks(8) {
+            let (ids, x, y) = lanes_of(target, eight);
+            // They are of one cluster.
+            batch.push(frame, &ids, all_lanes(eight.len()), &x, &y);
+        }
+        for (eight, (_, alpha)) in some.chunks(8).zip(batch.alpha(frame)) {
+            for (fragment, alpha) in eight.iter().zip(alpha) {
+                let at = fragment.at as usize;
+                let before = (target.depth[at], target.ids[at]);
+                if alpha >= cutoff && is_seen((fragment.depth, fragment.id), before) {
+                    (target.depth[at], target.ids[at]) = (fragment.depth, fragment.id);
+                }
             }
         }
     }
@@ -273,12 +282,24 @@ fn collect_blended(frame: &Frame<'_>, band: usize, scratch: &mut Scratch) {
 
 /// Fills the layers with what is blended over the band.
 fn blend(frame: &Frame<'_>, scratch: &mut Scratch) {
-    let Scratch { target, blended, layers, lookups, .. } = scratch;
+    let Scratch { target, blended, layers, batch, .. } = scratch;
     layers.resize(target.ids.len(), [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]);
     for eight in blended.chunks(8) {
         let (ids, x, y) = lanes_of(target, eight);
+        let mut left = all_lanes(eight.len());
+        while left != 0 {
+            let lanes = like_the_first(frame, &ids, left);
+            batch.push(frame, &ids, lanes, &x, &y);
+            left &= !lanes;
+        }
         let mut light = [[0.0; 8]; 6];
-        shade(frame.level, frame, &ids, &x, &y, lookups, &mut light);
+        for same in batch.shade(frame) {
+            for (light, from) in light.iter_mut().zip(&same.light) {
+                for lane in (0..8).filter(|lane| same.lanes >> lane & 1 == 1) {
+                    light[lane] = from[lane];
+                }
+            }
+        }
         for (lane, fragment) in eight.iter().enumerate() {
             let layer = &mut layers[fragment.at as usize];
             for channel in 0..3 {
@@ -291,6 +312,14 @@ fn blend(frame: &Frame<'_>, scratch: &mut Scratch) {
             target.inner[fragment.at as usize / 8] &= !(1 << (fragment.at % 8));
         }
     }
+}
+
+/// Those of the lanes `left` (bits, at least one) that show the same instance as the first of them.
+fn like_the_first(frame: &Frame<'_>, ids: &[Id; 8], left: u32) -> u32 {
+    let instance = |id: Id| frame.visible[(id >> 7) as usize].instance;
+    let first = instance(ids[left.trailing_zeros() as usize & 7]);
+    let same = |lane: &usize| left >> lane & 1 == 1 && instance(ids[*lane]) == first;
+    (0..8).filter(same).fold(0, |lanes, lane| lanes | 1 << lane)
 }
 
 /// Pixel by pixel, nearest first, ties by id; at most [`LAYERS_MAX`] a pixel.
@@ -316,7 +345,7 @@ fn write(
     out: &mut BandOut<'_>,
     lap: &mut Lap,
 ) {
-    let Scratch { target, layers, blocks, strays, lookups, times, .. } = scratch;
+    let Scratch { target, layers, blocks, strays, batch, times, .. } = scratch;
     let (width, rows) = (target.width as usize, target.rows as usize);
     let y0 = target.y0 as usize;
     let background_suffices = out.sums.is_none() && matches!(out.bytes, Bytes::Video { .. });
@@ -329,7 +358,10 @@ fn write(
             // One bit for each block with something to show.
             let mut shown = 0u32;
             strays.clear();
-            for (n, block) in blocks[..n_blocks].iter_mut().enumerate() {
+            // Where the eights of the batch are: block, row.
+            let mut places = [(0, 0); EIGHTS];
+            let mut n_places = 0;
+            for n in 0..n_blocks {
                 let x = first_x + n * 8;
                 let ats = [row * target.stride + x, last_row * target.stride + x];
                 let ids = ats.map(|at| target.ids[at..].first_chunk::<8>().copied().unwrap_or([NOTHING; 8]));
@@ -340,13 +372,17 @@ fn write(
                 shown |= 1 << n;
                 for (r, row) in [row, last_row].into_iter().enumerate() {
                     if is_one_instance(frame, &ids[r]) {
-                        let mut light = [[0.0; 8]; 6];
-                        let (xs, ys) = places(frame, target, x, row);
-                        shade(frame.level, frame, &ids[r], &xs, &ys, lookups, &mut light);
-                        block[r] = [light[0], light[1], light[2]];
+                        let (xs, ys) = places_of(frame, target, x, row);
+                        batch.push(frame, &ids[r], 0xff, &xs, &ys);
+                        places[n_places] = (n, r);
+                        n_places += 1;
+                        if batch.is_full() {
+                            put_batch(frame, batch, &places, blocks);
+                            n_places = 0;
+                        }
                         continue;
                     }
-                    block[r] = background.light[y0 + row].map(|light| [light; 8]);
+                    blocks[n][r] = background.light[y0 + row].map(|light| [light; 8]);
                     for (lane, id) in ids[r].into_iter().enumerate() {
                         if id != NOTHING {
                             let instance = u64::from(frame.visible[(id >> 7) as usize].instance);
@@ -355,12 +391,13 @@ fn write(
                     }
                 }
             }
+            put_batch(frame, batch, &places, blocks);
             if shown == 0 && !moves {
                 continue;
             }
             if !strays.is_empty() {
                 let at = Chunk { x: first_x, rows: [row, last_row] };
-                shade_strays(frame, target, at, strays, lookups, blocks);
+                shade_strays(frame, target, at, strays, batch, blocks);
             }
             if !layers.is_empty() {
                 for (n, block) in blocks[..n_blocks].iter_mut().enumerate() {
@@ -395,17 +432,34 @@ fn write(
     lap.end(&mut times.convert);
 }
 
-/// Where eight pixels from column `x` of a row are shaded: at their samples or, of inner ones, in their middle.
-fn places(frame: &Frame<'_>, target: &Target, x: usize, row: usize) -> ([f32; 8], [f32; 8]) {
-    let inner = target.inner[(row * target.stride + x) / 8];
-    let (shift_x, shift_y) = frame.camera.jitter_px();
-    let y = (target.y0 as usize + row) as f32;
-    if inner == 0xff {
-        return (std::array::from_fn(|lane| (x + lane) as f32 - shift_x), [y - shift_y; 8]);
+/// Shades a batch; each of its eights is all of a block's row.
+fn put_batch(frame: &Frame<'_>, batch: &mut Batch, places: &[(usize, usize)], blocks: &mut [Block]) {
+    for (eight, &(n, r)) in batch.shade(frame).iter().zip(places) {
+        let [red, green, blue, ..] = eight.light;
+        blocks[n][r] = [red, green, blue];
     }
-    let shift = |lane: usize, by: f32| if inner >> lane & 1 == 1 { by } else { 0.0 };
-    let xs = std::array::from_fn(|lane| (x + lane) as f32 - shift(lane, shift_x));
-    (xs, std::array::from_fn(|lane| y - shift(lane, shift_y)))
+}
+
+/// Where a pixel is shaded: at its sample or, if it is an inner one, in its middle.
+fn place_of(frame: &Frame<'_>, target: &Target, x: usize, row: usize) -> (f32, f32) {
+    let at = row * target.stride + x;
+    let is_inner = target.inner[at / 8] >> (at % 8) & 1 == 1;
+    let (shift_x, shift_y) = if is_inner { frame.camera.jitter_px() } else { (0.0, 0.0) };
+    (x as f32 - shift_x, (target.y0 as usize + row) as f32 - shift_y)
+}
+
+/// The same for eight pixels from column `x` on, a multiple of 8.
+fn places_of(frame: &Frame<'_>, target: &Target, x: usize, row: usize) -> ([f32; 8], [f32; 8]) {
+    let inner = target.inner[(row * target.stride + x) / 8];
+    if inner != 0 && inner != 0xff {
+        let (mut xs, mut ys) = ([0.0; 8], [0.0; 8]);
+        for lane in 0..8 {
+            (xs[lane], ys[lane]) = place_of(frame, target, x + lane, row);
+        }
+        return (xs, ys);
+    }
+    let (x, y) = place_of(frame, target, x, row);
+    (std::array::from_fn(|lane| x + lane as f32), [y; 8])
 }
 
 /// In motion, each id of a chunk makes room for the light of its pixel; blocks that are not `shown` are `empty`.
@@ -504,26 +558,30 @@ fn shade_strays(
     target: &Target,
     at: Chunk,
     strays: &mut [u64],
-    lookups: &mut LookupMemory,
+    batch: &mut Batch,
     blocks: &mut [Block],
 ) {
     strays.sort_unstable();
-    for same in strays.chunk_by(|a, b| a >> 32 == b >> 32) {
-        for eight in same.chunks(8) {
+    let mut eights = strays.chunk_by(|a, b| a >> 32 == b >> 32).flat_map(|same| same.chunks(8)).peekable();
+    while eights.peek().is_some() {
+        let mut pushed: [&[u64]; EIGHTS] = [&[]; EIGHTS];
+        // The order matters: what is full must not take one more.
+        for (pushed, eight) in pushed.iter_mut().zip(eights.by_ref()) {
+            *pushed = eight;
             let (mut ids, mut xs, mut ys) = ([NOTHING; 8], [0.0; 8], [0.0; 8]);
             for (lane, stray) in eight.iter().enumerate() {
                 let place = *stray as usize & 0xffff_ffff;
                 let (x, row) = (at.x + place / 16 * 8 + place % 8, at.rows[place / 8 % 2]);
                 ids[lane] = target.ids[row * target.stride + x];
-                xs[lane] = x as f32;
-                ys[lane] = (target.y0 as usize + row) as f32;
+                (xs[lane], ys[lane]) = place_of(frame, target, x, row);
             }
-            let mut light = [[0.0; 8]; 6];
-            shade(frame.level, frame, &ids, &xs, &ys, lookups, &mut light);
+            batch.push(frame, &ids, all_lanes(eight.len()), &xs, &ys);
+        }
+        for (shaded, eight) in batch.shade(frame).iter().zip(pushed) {
             for (lane, stray) in eight.iter().enumerate() {
                 let place = *stray as usize & 0xffff_ffff;
                 for channel in 0..3 {
-                    blocks[place / 16][place / 8 % 2][channel][place % 8] = light[channel][lane];
+                    blocks[place / 16][place / 8 % 2][channel][place % 8] = shaded.light[channel][lane];
                 }
             }
         }

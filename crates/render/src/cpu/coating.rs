@@ -2,7 +2,8 @@
 
 use std::sync::OnceLock;
 
-use super::shade::{Lookups, V3};
+use super::shade::Lookups;
+use super::vector::V3;
 use crate::simd::{Float, Int, Isa};
 use crate::texture::ShadedCoating;
 

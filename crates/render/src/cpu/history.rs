@@ -16,7 +16,7 @@ use scene::math::DVec3;
 use super::frame::{Frame, Id, NOTHING};
 use super::halton;
 use super::raster::Target;
-use super::shade::mask;
+use super::vector::mask;
 use crate::clusters::narrow;
 use crate::simd::{Float, Int, Isa, vectorized};
 use crate::view::{Camera, View};

@@ -4,7 +4,7 @@
 use std::f32::consts::FRAC_1_PI;
 
 use super::frame::Shining;
-use super::shade::{V3, dot, normalized, scaled, splat3, sub};
+use super::vector::{V3, dot, normalized, scaled, splat3, sub};
 use crate::simd::{Float, Isa};
 
 /// A lamp as close as this is as bright as at this distance, metres squared.

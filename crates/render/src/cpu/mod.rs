@@ -18,10 +18,12 @@ mod raster;
 mod sample;
 mod shade;
 mod split_sum;
+mod surface;
 #[cfg(test)]
 mod tests;
 mod tiles;
 mod times;
+mod vector;
 
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};

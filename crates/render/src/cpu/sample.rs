@@ -102,9 +102,20 @@ fn locate_lanes<S: Isa>(
     }
 }
 
-/// Linear RGBA of `texture` at a place that was found in it or in a texture of the same size.
+vectorized! {
+    /// Linear RGBA of `texture` at a place that was found in it or in a texture of the same size.
+    pub(super) fn fetch(texture: &MipTexture, place: &Place, out: &mut [[f32; 8]; 4]) = fetch_lanes;
+}
+
 #[inline(always)]
-pub(super) fn fetch<S: Isa>(texture: &MipTexture, place: &Place) -> [S::F; 4] {
+fn fetch_lanes<S: Isa>(texture: &MipTexture, place: &Place, out: &mut [[f32; 8]; 4]) {
+    for (out, channel) in out.iter_mut().zip(fetched::<S>(texture, place)) {
+        channel.store(out);
+    }
+}
+
+#[inline(always)]
+fn fetched<S: Isa>(texture: &MipTexture, place: &Place) -> [S::F; 4] {
     if place.nearest {
         let texel = S::I::gather(&texture.texels, S::I::load(&place.fine.at[0]));
         return unpacked::<S>(decoded::<S>(texture.squared, texel), 1.0 / 65025.0);
@@ -278,17 +289,6 @@ impl<S: Isa> Size<S> {
 }
 
 #[cfg(test)]
-vectorized! {
-    fn fetch_stored(texture: &MipTexture, place: &Place) -> [[f32; 8]; 4] = fetch_lanes;
-}
-
-#[cfg(test)]
-#[inline(always)]
-fn fetch_lanes<S: Isa>(texture: &MipTexture, place: &Place) -> [[f32; 8]; 4] {
-    fetch::<S>(texture, place).map(Float::array)
-}
-
-#[cfg(test)]
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "codes are bytes")]
 mod tests {
     use scene::math::Affine2;
@@ -338,7 +338,8 @@ mod tests {
                 }
                 let mut place = Place::default();
                 locate(level, &set.textures[0], &sampled, &coordinates, 0.0, smooth, &mut place);
-                let out = fetch_stored(level, &set.textures[0], &place);
+                let mut out = [[0.0; 8]; 4];
+                fetch(level, &set.textures[0], &place, &mut out);
                 for lane in 0..8 {
                     for channel in 0..2 {
                         let (want, got) = (coordinates.uv[channel][lane], out[channel][lane]);

@@ -1,8 +1,8 @@
-//! Ids become light: eight pixels at a time, in groups that show the same instance and so the same material.
+//! Ids become light: eight pixels at a time, which show the same instance and so the same material, and a few such eights
+//! in three steps: where their rays meet triangles ([`super::surface`]), their textures ([`super::sample`]), their light. Each
+//! step is small enough for a processor to keep its decoded instructions and for the next eight to begin before one ends.
 //!
-//! What a triangle looks like at a pixel is computed from scratch: where the pixel's ray meets the triangle in mesh
-//! space, the vertices' attributes there and how they change to the next pixel. glTF 2.0, appendix B, lit by an
-//! environment alone:
+//! glTF 2.0, appendix B, lit by an environment alone:
 //! - diffuse: irradiance (see [`crate::light`]) times albedo;
 //! - specular: split sum (see [`super::split_sum`]), and the energy that bounces more than once (Turquin, "Practical
 //!   multiple scattering compensation for microfacet models", 2019): a white metal loses nothing, however rough.
@@ -12,13 +12,13 @@
 use std::f32::consts::FRAC_1_PI;
 
 use scene::AlphaMode;
-use scene::math::Vec3;
 
 use super::coating::{Coat, sheen_albedo};
-use super::frame::{Frame, Id, NOTHING, Placed};
+use super::frame::{Frame, Id};
 use super::lamps::{Answer, Arriving, Gloss};
 use super::sample::{Coordinates, Place, fetch, locate};
-use crate::clusters::Vertex;
+use super::surface::{Eight, meet};
+use super::vector::{V3, along, dot, load3, normalized, scaled};
 use crate::color::tone_mapped;
 use crate::light::{Environment, LEVELS};
 use crate::simd::{Float, Int, Isa, vectorized};
@@ -28,496 +28,208 @@ use crate::texture::{Sampled, ShadedMaterial};
 const F0: f32 = 0.04;
 /// Below this roughness highlights would alias; the first levels of the reflections are finer than pixels.
 const ROUGHNESS_MIN: f32 = 0.03;
+/// Eights that are shaded together: 15 KiB, half of a first-level cache.
+pub(super) const EIGHTS: usize = 8;
 
-/// How far out of its triangle a point may be, in weights of its corners.
-const OUTSIDE_MAX: f32 = 4.0;
-
-vectorized! {
-    /// Displayable linear light of eight ids at pixel positions `x`, `y`, where (0, 0) is the centre of the top left
-    /// pixel: red, green, blue; and, of blended surfaces alone, what they leave of the light behind them, likewise.
-    /// Lanes with [`NOTHING`] are left as they are.
-    pub(super) fn shade(
-        frame: &Frame<'_>,
-        ids: &[Id; 8],
-        x: &[f32; 8],
-        y: &[f32; 8],
-        memory: &mut LookupMemory,
-        out: &mut [[f32; 8]; 6],
-    ) = shade_lanes;
+/// Eights to be shaded together. It lives with the worker: nobody clears it for the next.
+pub(super) struct Batch {
+    eights: [Eight; EIGHTS],
+    n: usize,
+    memory: LookupMemory,
 }
 
-vectorized! {
-    /// Alpha alone.
-    pub(super) fn shade_alpha(
-        frame: &Frame<'_>,
-        ids: &[Id; 8],
-        x: &[f32; 8],
-        y: &[f32; 8],
-        memory: &mut LookupMemory,
-        out: &mut [f32; 8],
-    ) = shade_alpha_lanes;
+impl Default for Batch {
+    fn default() -> Self {
+        Self { eights: std::array::from_fn(|_| Eight::default()), n: 0, memory: LookupMemory::default() }
+    }
 }
 
-/// Three components, eight of each.
-pub(super) type V3<S> = [<S as Isa>::F; 3];
+impl Batch {
+    pub(super) fn is_full(&self) -> bool {
+        self.n == EIGHTS
+    }
 
-#[inline(always)]
-pub(super) fn splat3<S: Isa>(v: Vec3) -> V3<S> {
-    [S::F::splat(v.x), S::F::splat(v.y), S::F::splat(v.z)]
-}
-#[inline(always)]
-pub(super) fn dot<S: Isa>(a: V3<S>, b: V3<S>) -> S::F {
-    a[0].mul_add(b[0], a[1].mul_add(b[1], a[2] * b[2]))
-}
-#[inline(always)]
-fn cross<S: Isa>(a: V3<S>, b: V3<S>) -> V3<S> {
-    [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
-}
-#[inline(always)]
-pub(super) fn sub<S: Isa>(a: V3<S>, b: V3<S>) -> V3<S> {
-    [a[0] - b[0], a[1] - b[1], a[2] - b[2]]
-}
-#[inline(always)]
-pub(super) fn scaled<S: Isa>(a: V3<S>, t: S::F) -> V3<S> {
-    [a[0] * t, a[1] * t, a[2] * t]
-}
-/// `a + b * t`.
-#[inline(always)]
-fn along<S: Isa>(a: V3<S>, b: V3<S>, t: S::F) -> V3<S> {
-    [b[0].mul_add(t, a[0]), b[1].mul_add(t, a[1]), b[2].mul_add(t, a[2])]
-}
-#[inline(always)]
-pub(super) fn normalized<S: Isa>(a: V3<S>) -> V3<S> {
-    let length = dot::<S>(a, a).max(S::F::splat(1e-30)).sqrt();
-    scaled::<S>(a, S::F::splat(1.0) / length)
-}
-#[inline(always)]
-fn transformed<S: Isa>(m: &[Vec3; 3], v: V3<S>) -> V3<S> {
-    let first = scaled::<S>(splat3::<S>(m[0]), v[0]);
-    along::<S>(along::<S>(first, splat3::<S>(m[1]), v[1]), splat3::<S>(m[2]), v[2])
-}
-
-/// Lanes that show one instance.
-struct Group<'a> {
-    /// Bit per lane.
-    lanes: u32,
-    placed: &'a Placed,
-    material: &'a ShadedMaterial,
-    mirrored: bool,
-    /// Vertices by corner, then lane. Lanes outside the group repeat one of it.
-    vertices: [[&'a Vertex; 8]; 3],
-    /// What the lanes show.
-    ids: [Id; 8],
-    /// All eight show the same triangle.
-    is_one_triangle: bool,
-}
-
-impl<'a> Group<'a> {
-    /// The group of the lowest lane of `left` (which is not 0).
-    #[inline(always)]
-    fn next(frame: &'a Frame<'_>, ids: &[Id; 8], left: u32) -> Self {
-        let scene = frame.scene;
-        let first = left.trailing_zeros() as usize & 7;
-        let instance = frame.visible[(ids[first] >> 7) as usize].instance;
-        let material = {
-            let geometry = &scene.geometries[scene.instances[instance as usize].geometry as usize];
-            &scene.materials[geometry.material as usize]
-        };
-        let vertices = &scene.clusters.vertices;
-        let mut group = Self {
-            lanes: 0,
-            placed: &frame.placed[instance as usize],
-            material,
-            mirrored: scene.instances[instance as usize].mirrored,
-            vertices: [[&vertices[0]; 8]; 3],
-            ids: [ids[first]; 8],
-            is_one_triangle: *ids == [ids[0]; 8],
-        };
-        if group.is_one_triangle {
-            group.lanes = 0xff;
-            let corners = corners_of(frame, ids[0]);
-            group.vertices = [[corners[0]; 8], [corners[1]; 8], [corners[2]; 8]];
-            return group;
-        }
-        let mut last_id = NOTHING;
-        let mut corners = [&vertices[0]; 3];
-        for lane in 0..8 {
-            if left >> lane & 1 == 1 {
-                let id = ids[lane];
-                // Neighbours often show the same triangle.
-                if id == last_id {
-                    group.ids[lane] = id;
-                    group.lanes |= 1 << lane;
-                } else {
-                    let visible = &frame.visible[(id >> 7) as usize];
-                    if visible.instance == instance {
-                        group.ids[lane] = id;
-                        group.lanes |= 1 << lane;
-                        last_id = id;
-                        corners = corners_of(frame, id);
-                    }
+    /// Adds the pixels `lanes` (bits, at least one) of eight. They show the same instance, and it is not full.
+    pub(super) fn push(&mut self, frame: &Frame<'_>, ids: &[Id; 8], lanes: u32, x: &[f32; 8], y: &[f32; 8]) {
+        let Some(eight) = self.eights.get_mut(self.n) else { return };
+        self.n += 1;
+        let first = ids[lanes.trailing_zeros() as usize & 7];
+        eight.instance = frame.visible[(first >> 7) as usize].instance;
+        (eight.ids, eight.lanes, eight.x, eight.y) = (*ids, lanes, *x, *y);
+        if lanes != 0xff {
+            for (lane, id) in eight.ids.iter_mut().enumerate() {
+                if lanes >> lane & 1 == 0 {
+                    *id = first;
                 }
             }
-            for corner in 0..3 {
-                group.vertices[corner][lane] = corners[corner];
+        }
+    }
+
+    /// Shades what there is, in its order, and is empty again.
+    pub(super) fn shade(&mut self, frame: &Frame<'_>) -> &[Eight] {
+        let Self { eights, n, memory } = self;
+        let eights = &mut eights[..std::mem::take(n)];
+        meet(frame.level, frame, false, eights);
+        for eight in &mut *eights {
+            look_up(frame, eight, memory);
+        }
+        for alike in eights.chunk_by_mut(|a, b| is_rich(frame, a) == is_rich(frame, b)) {
+            if alike.first().is_some_and(|eight| is_rich(frame, eight)) {
+                shine_richly(frame.level, frame, alike, memory);
+            } else {
+                shine(frame.level, frame, alike, memory);
             }
         }
-        // Lanes before the first: what they show is not used, but it must be harmless.
-        for lane in 0..first {
-            for corner in 0..3 {
-                group.vertices[corner][lane] = group.vertices[corner][first];
+        eights
+    }
+
+    /// The same for alpha alone.
+    pub(super) fn alpha(&mut self, frame: &Frame<'_>) -> impl Iterator<Item = (&Eight, [f32; 8])> {
+        let Self { eights, n, memory } = self;
+        let eights = &mut eights[..std::mem::take(n)];
+        meet(frame.level, frame, true, eights);
+        eights.iter_mut().map(|eight| {
+            let material = eight.material(frame);
+            let factor = material.base_color[3];
+            let mut alpha = eight.color[3].map(|alpha| alpha * factor);
+            if let Some(sampled) = &material.base_color_texture {
+                let mut lookups = Lookups::new(frame, &eight.uvs, memory);
+                let [.., texel_alpha] = lookups.texel(sampled);
+                for (alpha, texel) in alpha.iter_mut().zip(texel_alpha) {
+                    *alpha *= texel;
+                }
             }
+            (&*eight, alpha)
+        })
+    }
+}
+
+/// The textures that most materials have; see [`Eight::texels`].
+pub(super) type Texels = [[[f32; 8]; 4]; 5];
+const BASE_COLOR: usize = 0;
+const NORMAL: usize = 1;
+const METALLIC_ROUGHNESS: usize = 2;
+const OCCLUSION: usize = 3;
+const EMISSIVE: usize = 4;
+
+fn look_up(frame: &Frame<'_>, eight: &mut Eight, memory: &mut LookupMemory) {
+    let material = eight.material(frame);
+    if !material.is_textured {
+        return;
+    }
+    let Eight { uvs, texels, .. } = eight;
+    let mut lookups = Lookups::new(frame, uvs, memory);
+    let mut look_up = |kind: usize, sampled: &Option<Sampled>| {
+        if let Some(sampled) = sampled {
+            texels[kind] = *lookups.texel(sampled);
         }
-        group
+    };
+    look_up(BASE_COLOR, &material.base_color_texture);
+    if material.unlit {
+        return;
     }
-
-    /// Second texture coordinates by corner, u and v, lane.
-    fn uv1(&self, frame: &Frame<'_>) -> [[[f32; 8]; 2]; 3] {
-        let mut out = [[[0.0; 8]; 2]; 3];
-        let clusters = &frame.scene.clusters;
-        for (lane, id) in self.ids.into_iter().enumerate() {
-            let visible = &frame.visible[(id >> 7) as usize];
-            let cluster = &clusters.clusters[visible.cluster as usize];
-            if cluster.uv1_at == u32::MAX {
-                continue;
-            }
-            let block = visible.triangles_at as usize + (id as usize >> 3 & 15);
-            let packed = clusters.triangles[block][id as usize & 7];
-            for corner in 0..3 {
-                let uv = clusters.uv1[cluster.uv1_at as usize + (packed >> (corner * 8) & 63) as usize];
-                (out[corner][0][lane], out[corner][1][lane]) = (uv[0], uv[1]);
-            }
-        }
-        out
+    look_up(NORMAL, &material.normal_texture);
+    look_up(METALLIC_ROUGHNESS, &material.metallic_roughness_texture);
+    if !material.occlusion_is_red {
+        look_up(OCCLUSION, &material.occlusion_texture);
+    }
+    if material.emissive != [0.0; 3] {
+        look_up(EMISSIVE, &material.emissive_texture);
     }
 }
 
-/// The vertices of a triangle.
-#[inline(always)]
-fn corners_of<'a>(frame: &'a Frame<'_>, id: Id) -> [&'a Vertex; 3] {
-    let visible = &frame.visible[(id >> 7) as usize];
-    let clusters = &frame.scene.clusters;
-    let block = visible.triangles_at as usize + (id as usize >> 3 & 15);
-    let packed = clusters.triangles[block][id as usize & 7];
-    let own = &clusters.vertices[visible.vertices_at as usize..];
-    [&own[(packed & 63) as usize], &own[(packed >> 8 & 63) as usize], &own[(packed >> 16 & 63) as usize]]
-}
-
-/// Eight times the same vertex, by field.
-#[inline(always)]
-#[expect(clippy::cast_possible_wrap, reason = "bit patterns")]
-fn repeated<S: Isa>(v: &Vertex) -> [S::I; 8] {
-    let k = S::I::splat;
-    [
-        k(v[0] as i32),
-        k(v[1] as i32),
-        k(v[2] as i32),
-        k(v[3] as i32),
-        k(v[4] as i32),
-        k(v[5] as i32),
-        k(v[6] as i32),
-        k(v[7] as i32),
-    ]
-}
-
-/// Where eight rays meet their triangles.
-struct Surface<S: Isa> {
-    /// By corner: position and so on, each eight lanes.
-    fields: [[S::I; 8]; 3],
-    /// Weights of corners 1 and 2.
-    weights: [S::F; 2],
-    /// The triangle faces away.
-    back: S::I,
-    /// How the weights change to the right and down: of corner 1, of corner 2.
-    weights_right: [S::F; 2],
-    weights_down: [S::F; 2],
-}
-
-impl<S: Isa> Surface<S> {
-    #[inline(always)]
-    fn of(group: &Group<'_>, x: S::F, y: S::F) -> Self {
-        let k = S::F::splat;
-        let [a, b, c] = group.vertices;
-        let fields = if group.is_one_triangle {
-            [repeated::<S>(a[0]), repeated::<S>(b[0]), repeated::<S>(c[0])]
-        } else {
-            [S::I::transpose(a), S::I::transpose(b), S::I::transpose(c)]
-        };
-        let a = [fields[0][0].float_bits(), fields[0][1].float_bits(), fields[0][2].float_bits()];
-        let b = [fields[1][0].float_bits(), fields[1][1].float_bits(), fields[1][2].float_bits()];
-        let c = [fields[2][0].float_bits(), fields[2][1].float_bits(), fields[2][2].float_bits()];
-        let placed = group.placed;
-        let (right, down) = (splat3::<S>(placed.ray_x), splat3::<S>(placed.ray_y));
-        let ray = along::<S>(along::<S>(splat3::<S>(placed.ray), right, x), down, y);
-        let to_eye = sub::<S>(splat3::<S>(placed.eye), a);
-        let (e1, e2) = (sub::<S>(b, a), sub::<S>(c, a));
-        let normal = cross::<S>(e1, e2);
-        // Each weight is a quotient of two functions that are linear in the ray.
-        let (for1, for2) = (cross::<S>(to_eye, e2), cross::<S>(e1, to_eye));
-        let across = dot::<S>(ray, normal);
-        let back = k(0.0).lt(across);
-        let safe = S::F::select(across.abs().lt(k(1e-37)), k(1e-37), across);
-        let inverse = k(1.0) / safe;
-        let w1 = dot::<S>(ray, for1) * inverse;
-        let w2 = dot::<S>(ray, for2) * inverse;
-        // How the weights change with the ray: the quotient rule, the divisor taken out.
-        let mut slopes = [[w1, w2], [w1, w2]];
-        for (n, step) in [right, down].into_iter().enumerate() {
-            let change = dot::<S>(step, normal);
-            slopes[n] = [
-                (dot::<S>(step, for1) - w1 * change) * inverse,
-                (dot::<S>(step, for2) - w2 * change) * inverse,
-            ];
-        }
-        let [weights_right, weights_down] = slopes;
-        // Rounding may place the point just outside of the triangle, and inner pixels are shaded beside their samples.
-        let w1 = w1.max(k(-OUTSIDE_MAX)).min(k(1.0 + OUTSIDE_MAX));
-        let w2 = w2.max(k(-OUTSIDE_MAX)).min(k(1.0 + OUTSIDE_MAX));
-        Self { fields, weights: [w1, w2], back, weights_right, weights_down }
-    }
-
-    #[inline(always)]
-    fn blend(&self, at: [S::F; 3]) -> S::F {
-        let [w1, w2] = self.weights;
-        (at[1] - at[0]).mul_add(w1, (at[2] - at[0]).mul_add(w2, at[0]))
-    }
-
-    #[inline(always)]
-    fn coordinates(&self, u: [S::F; 3], v: [S::F; 3], out: &mut Coordinates) {
-        for (n, at) in [u, v].into_iter().enumerate() {
-            self.blend(at).store(&mut out.uv[n]);
-            let (d1, d2) = (at[1] - at[0], at[2] - at[0]);
-            d1.mul_add(self.weights_right[0], d2 * self.weights_right[1]).store(&mut out.slopes[n]);
-            d1.mul_add(self.weights_down[0], d2 * self.weights_down[1]).store(&mut out.slopes[2 + n]);
-        }
-    }
-
-    /// The points, from the eye, world axes and metres.
-    #[inline(always)]
-    fn offsets_from_eye(&self, group: &Group<'_>) -> V3<S> {
-        let f = &self.fields;
-        let position = |corner: usize| std::array::from_fn(|axis| f[corner][axis].float_bits());
-        let from_eye = sub::<S>(self.blend3([0, 1, 2].map(position)), splat3::<S>(group.placed.eye));
-        let from_eye = transformed::<S>(&group.placed.world_from_tangent, from_eye);
-        scaled::<S>(from_eye, S::F::splat(group.placed.scale))
-    }
-
-    /// First and second texture coordinates, as far as the material uses them.
-    #[inline(always)]
-    fn texture_coordinates(&self, frame: &Frame<'_>, group: &Group<'_>, out: &mut [Coordinates; 2]) {
-        if !group.material.is_textured {
-            return;
-        }
-        let f = &self.fields;
-        let u = [f[0][4].float_bits(), f[1][4].float_bits(), f[2][4].float_bits()];
-        let v = [f[0][5].float_bits(), f[1][5].float_bits(), f[2][5].float_bits()];
-        self.coordinates(u, v, &mut out[0]);
-        if group.material.uses_uv1 {
-            let from = group.uv1(frame);
-            let mut uv1 = [[S::F::zero(); 3]; 2];
-            for corner in 0..3 {
-                uv1[0][corner] = S::F::load(&from[corner][0]);
-                uv1[1][corner] = S::F::load(&from[corner][1]);
-            }
-            self.coordinates(uv1[0], uv1[1], &mut out[1]);
-        }
-    }
-
-    /// Vertex colour, linear RGBA.
-    #[inline(always)]
-    fn color(&self) -> [S::F; 4] {
-        let f = &self.fields;
-        let white = f[0][7] & f[1][7] & f[2][7];
-        let one = S::F::splat(1.0);
-        if white.eq(S::I::splat(-1)).signs() == 0xff {
-            return [one; 4];
-        }
-        let byte = S::I::splat(255);
-        let unit = S::F::splat(1.0 / 255.0);
-        let r = self.blend([
-            (f[0][7] & byte).to_float(),
-            (f[1][7] & byte).to_float(),
-            (f[2][7] & byte).to_float(),
-        ]);
-        let g = self.blend([
-            (f[0][7].shr::<8>() & byte).to_float(),
-            (f[1][7].shr::<8>() & byte).to_float(),
-            (f[2][7].shr::<8>() & byte).to_float(),
-        ]);
-        let b = self.blend([
-            (f[0][7].shr::<16>() & byte).to_float(),
-            (f[1][7].shr::<16>() & byte).to_float(),
-            (f[2][7].shr::<16>() & byte).to_float(),
-        ]);
-        let a = self.blend([
-            f[0][7].shr::<24>().to_float(),
-            f[1][7].shr::<24>().to_float(),
-            f[2][7].shr::<24>().to_float(),
-        ]);
-        [r * unit, g * unit, b * unit, a * unit]
-    }
-
-    #[inline(always)]
-    fn blend3(&self, at: [V3<S>; 3]) -> V3<S> {
-        [
-            self.blend([at[0][0], at[1][0], at[2][0]]),
-            self.blend([at[0][1], at[1][1], at[2][1]]),
-            self.blend([at[0][2], at[1][2], at[2][2]]),
-        ]
-    }
-
-    /// In mesh space, about unit length.
-    #[inline(always)]
-    fn normal(&self) -> V3<S> {
-        let f = &self.fields;
-        self.blend3([
-            unpacked_normal::<S>(f[0][3]),
-            unpacked_normal::<S>(f[1][3]),
-            unpacked_normal::<S>(f[2][3]),
-        ])
-    }
-
-    /// In mesh space, and the bitangent's sign.
-    #[inline(always)]
-    fn tangent(&self) -> (V3<S>, S::F) {
-        let f = &self.fields;
-        let sign = S::F::select(f[0][6], S::F::splat(-1.0), S::F::splat(1.0));
-        let (a, b, c) =
-            (unpacked_tangent::<S>(f[0][6]), unpacked_tangent::<S>(f[1][6]), unpacked_tangent::<S>(f[2][6]));
-        (self.blend3([a, b, c]), sign)
-    }
-}
-
-#[inline(always)]
-fn unpacked_normal<S: Isa>(packed: S::I) -> V3<S> {
-    octahedral::<S>(packed.shl::<16>().sar::<16>(), packed.sar::<16>())
-}
-
-/// As a normal, but y has 15 bits.
-#[inline(always)]
-fn unpacked_tangent<S: Isa>(packed: S::I) -> V3<S> {
-    octahedral::<S>(packed.shl::<16>().sar::<16>(), packed.shl::<1>().sar::<17>().shl::<1>())
-}
-
-/// The direction of an octahedral pair, of unit length within 0.2 %: enough for a weight.
-#[inline(always)]
-fn octahedral<S: Isa>(x: S::I, y: S::I) -> V3<S> {
-    let k = S::F::splat;
-    let (x, y) = (x.to_float() * k(1.0 / 32767.0), y.to_float() * k(1.0 / 32767.0));
-    let z = k(1.0) - x.abs() - y.abs();
-    let fold = (-z).max(k(0.0));
-    let x = x - S::F::select(x.bits(), -fold, fold);
-    let y = y - S::F::select(y.bits(), -fold, fold);
-    let squared = dot::<S>([x, y, z], [x, y, z]);
-    // The well-known estimate of 1 / sqrt and a Newton step: no division, and the same on any processor.
-    let estimate = (S::I::splat(0x5f37_59df) - squared.bits().shr::<1>()).float_bits();
-    let half = squared * k(-0.5);
-    let inverse = estimate * (half * estimate).mul_add(estimate, k(1.5));
-    [x * inverse, y * inverse, z * inverse]
-}
-
-#[inline(always)]
-fn shade_lanes<S: Isa>(
-    frame: &Frame<'_>,
-    ids: &[Id; 8],
-    x: &[f32; 8],
-    y: &[f32; 8],
-    memory: &mut LookupMemory,
-    out: &mut [[f32; 8]; 6],
-) {
-    let (x, y) = (S::F::load(x), S::F::load(y));
-    let mut left = !S::I::load_u32(ids).eq(S::I::splat(-1)).signs() & 0xff;
-    let mut lookups = Lookups { frame, memory, number: None };
-    while left != 0 {
-        let group = Group::next(frame, ids, left);
-        let light = shade_group::<S>(frame, &group, x, y, &mut lookups);
-        let n_channels = if group.material.alpha_mode == AlphaMode::Blend { 6 } else { 3 };
-        if group.lanes == 0xff {
-            for channel in 0..n_channels {
-                light[channel].store(&mut out[channel]);
-            }
-            return;
-        }
-        let lanes = mask::<S>(group.lanes);
-        for channel in 0..n_channels {
-            let before = S::F::load(&out[channel]);
-            S::F::select(lanes, light[channel], before).store(&mut out[channel]);
-        }
-        left &= !group.lanes;
-    }
-}
-
-#[inline(always)]
-fn shade_alpha_lanes<S: Isa>(
-    frame: &Frame<'_>,
-    ids: &[Id; 8],
-    x: &[f32; 8],
-    y: &[f32; 8],
-    memory: &mut LookupMemory,
-    out: &mut [f32; 8],
-) {
-    let (x, y) = (S::F::load(x), S::F::load(y));
-    let mut left = !S::I::load_u32(ids).eq(S::I::splat(-1)).signs() & 0xff;
-    while left != 0 {
-        let group = Group::next(frame, ids, left);
-        let surface = Surface::<S>::of(&group, x, y);
-        let mut lookups = Lookups { frame, memory: &mut *memory, number: None };
-        surface.texture_coordinates(frame, &group, &mut lookups.memory.uvs);
-        let [_, _, _, alpha] = base_color::<S>(&group, &surface, &mut lookups);
-        let before = S::F::load(out);
-        S::F::select(mask::<S>(group.lanes), alpha, before).store(out);
-        left &= !group.lanes;
-    }
-}
-
-/// Lanes from bits.
-#[inline(always)]
-#[expect(clippy::cast_possible_wrap, reason = "eight bits")]
-pub(super) fn mask<S: Isa>(bits: u32) -> S::I {
-    let bit = S::I::load(&[1, 2, 4, 8, 16, 32, 64, 128]);
-    (S::I::splat(bits as i32) & bit).eq(bit)
-}
-
-/// A group's texture coordinates, first and second, and the place that was looked up last. A kilobyte that is written before
-/// it is read: it lives with the worker, so that nobody clears it for each group.
+/// The place that was looked up last, and what was there.
 #[derive(Default)]
-pub(super) struct LookupMemory {
-    uvs: [Coordinates; 2],
+struct LookupMemory {
     place: Place,
+    texel: [[f32; 8]; 4],
 }
 
-/// Looks up a group's textures.
+/// Looks up an eight's textures.
 pub(super) struct Lookups<'a> {
     frame: &'a Frame<'a>,
+    uvs: &'a [Coordinates; 2],
     memory: &'a mut LookupMemory,
-    /// Of [`Sampled::place`], if the memory's place is this group's.
+    /// Of [`Sampled::place`], if the memory's place is this eight's.
     number: Option<u8>,
 }
 
-impl Lookups<'_> {
+impl<'a> Lookups<'a> {
+    fn new(frame: &'a Frame<'a>, uvs: &'a [Coordinates; 2], memory: &'a mut LookupMemory) -> Self {
+        Self { frame, uvs, memory, number: None }
+    }
+
     /// Linear RGBA.
-    #[inline(always)]
-    pub(super) fn of<S: Isa>(&mut self, sampled: &Sampled) -> [S::F; 4] {
+    fn texel(&mut self, sampled: &Sampled) -> &[[f32; 8]; 4] {
+        let Frame { level, lod_bias, smooth, .. } = *self.frame;
         let texture = &self.frame.scene.textures[sampled.texture as usize];
+        let LookupMemory { place, texel } = &mut *self.memory;
         if self.number != Some(sampled.place) {
-            let Frame { level, lod_bias, smooth, .. } = *self.frame;
-            let LookupMemory { uvs, place } = &mut *self.memory;
-            let uv = &uvs[usize::from(sampled.second_uv)];
+            let uv = &self.uvs[usize::from(sampled.second_uv)];
             locate(level, texture, sampled, uv, lod_bias, smooth, place);
             self.number = Some(sampled.place);
         }
-        fetch::<S>(texture, &self.memory.place)
+        fetch(level, texture, place, texel);
+        texel
+    }
+
+    /// The same, in registers.
+    #[inline(always)]
+    pub(super) fn of<S: Isa>(&mut self, sampled: &Sampled) -> [S::F; 4] {
+        loaded::<S>(self.texel(sampled))
     }
 }
 
 #[inline(always)]
-fn base_color<S: Isa>(group: &Group<'_>, surface: &Surface<S>, lookups: &mut Lookups<'_>) -> [S::F; 4] {
-    let mut color = surface.color();
-    for channel in 0..4 {
-        color[channel] = color[channel] * S::F::splat(group.material.base_color[channel]);
+fn loaded<S: Isa>(texel: &[[f32; 8]; 4]) -> [S::F; 4] {
+    [S::F::load(&texel[0]), S::F::load(&texel[1]), S::F::load(&texel[2]), S::F::load(&texel[3])]
+}
+
+/// Whether there is more to see than the surroundings in a plain material.
+fn is_rich(frame: &Frame<'_>, eight: &Eight) -> bool {
+    !frame.lights.is_empty() || eight.material(frame).coating.is_some()
+}
+
+vectorized! {
+    /// Fills the light of eights from all else in them.
+    fn shine(frame: &Frame<'_>, eights: &mut [Eight], memory: &mut LookupMemory) = shine_plain_lanes;
+}
+
+vectorized! {
+    /// The same with lamps and coatings, which have to be paid for although most materials have none.
+    fn shine_richly(frame: &Frame<'_>, eights: &mut [Eight], memory: &mut LookupMemory) = shine_rich_lanes;
+}
+
+#[inline(always)]
+fn shine_plain_lanes<S: Isa>(frame: &Frame<'_>, eights: &mut [Eight], memory: &mut LookupMemory) {
+    shine_lanes::<S, false>(frame, eights, memory);
+}
+
+#[inline(always)]
+fn shine_rich_lanes<S: Isa>(frame: &Frame<'_>, eights: &mut [Eight], memory: &mut LookupMemory) {
+    shine_lanes::<S, true>(frame, eights, memory);
+}
+
+#[inline(always)]
+fn shine_lanes<S: Isa, const RICH: bool>(frame: &Frame<'_>, eights: &mut [Eight], memory: &mut LookupMemory) {
+    for eight in eights {
+        let material = eight.material(frame);
+        let light = light_of::<S, RICH>(frame, eight, material, memory);
+        let n_channels = if material.alpha_mode == AlphaMode::Blend { 6 } else { 3 };
+        for channel in 0..n_channels {
+            light[channel].store(&mut eight.light[channel]);
+        }
     }
-    if let Some(sampled) = &group.material.base_color_texture {
-        let texel = lookups.of::<S>(sampled);
+}
+
+#[inline(always)]
+fn base_color<S: Isa>(eight: &Eight, material: &ShadedMaterial) -> [S::F; 4] {
+    let mut color = loaded::<S>(&eight.color);
+    for channel in 0..4 {
+        color[channel] = color[channel] * S::F::splat(material.base_color[channel]);
+    }
+    if material.base_color_texture.is_some() {
+        let texel = loaded::<S>(&eight.texels[BASE_COLOR]);
         for channel in 0..4 {
             color[channel] = color[channel] * texel[channel];
         }
@@ -526,46 +238,34 @@ fn base_color<S: Isa>(group: &Group<'_>, surface: &Surface<S>, lookups: &mut Loo
 }
 
 #[inline(always)]
-fn shade_group<S: Isa>(
+fn light_of<S: Isa, const RICH: bool>(
     frame: &Frame<'_>,
-    group: &Group<'_>,
-    x: S::F,
-    y: S::F,
-    lookups: &mut Lookups<'_>,
+    eight: &Eight,
+    material: &ShadedMaterial,
+    memory: &mut LookupMemory,
 ) -> [S::F; 6] {
     let k = S::F::splat;
-    let material = group.material;
-    let surface = Surface::<S>::of(group, x, y);
-    lookups.number = None;
-    surface.texture_coordinates(frame, group, &mut lookups.memory.uvs);
-    let [red, green, blue, alpha] = base_color::<S>(group, &surface, lookups);
+    let [red, green, blue, alpha] = base_color::<S>(eight, material);
     let base = [red, green, blue];
     let blends = material.alpha_mode == AlphaMode::Blend;
     if material.unlit {
         return layer::<S>(blends, base, alpha, [k(0.0); 3]);
     }
 
-    let [ray, ray_x, ray_y] = frame.ray;
-    let ray = along::<S>(splat3::<S>(ray), splat3::<S>(ray_x), x);
-    let ray = along::<S>(ray, splat3::<S>(ray_y), y);
-    let to_eye = normalized::<S>([-ray[0], -ray[1], -ray[2]]);
-
-    let flip = S::F::select(surface.back, k(-1.0), k(1.0));
-    let mut normal = normalized::<S>(transformed::<S>(&group.placed.world_from_normal, surface.normal()));
-    if material.double_sided {
-        normal = scaled::<S>(normal, flip);
-    }
-    let smooth_normal = normal;
-    if let Some(sampled) = &material.normal_texture {
-        normal = bumped::<S>(group, &surface, sampled, material.normal_scale, lookups, normal, flip);
+    let to_eye = load3::<S>(&eight.to_eye);
+    let smooth_normal = load3::<S>(&eight.normal);
+    let mut normal = smooth_normal;
+    if material.normal_texture.is_some() {
+        let texel = loaded::<S>(&eight.texels[NORMAL]);
+        normal = bumped::<S>(eight, texel, material.normal_scale, smooth_normal);
     }
 
     let mut metallic = k(material.metallic);
     let mut roughness = k(material.roughness);
     let mut occlusion = k(1.0);
     let strength = k(material.occlusion_strength);
-    if let Some(sampled) = &material.metallic_roughness_texture {
-        let texel = lookups.of::<S>(sampled);
+    if material.metallic_roughness_texture.is_some() {
+        let texel = loaded::<S>(&eight.texels[METALLIC_ROUGHNESS]);
         roughness = roughness * texel[1];
         metallic = metallic * texel[2];
         if material.occlusion_is_red {
@@ -573,18 +273,20 @@ fn shade_group<S: Isa>(
         }
     }
     let roughness = roughness.max(k(ROUGHNESS_MIN)).min(k(1.0));
-    if let Some(sampled) = &material.occlusion_texture
-        && !material.occlusion_is_red
-    {
-        occlusion = strength.mul_add(lookups.of::<S>(sampled)[0] - k(1.0), k(1.0));
+    if material.occlusion_texture.is_some() && !material.occlusion_is_red {
+        let red = S::F::load(&eight.texels[OCCLUSION][0]);
+        occlusion = strength.mul_add(red - k(1.0), k(1.0));
     }
 
     // No closures here: they would not be compiled for the instruction set.
     let mut coat = Coat::<S>::none(F0);
-    if let Some(coating) = material.coating.as_deref() {
-        coat = Coat::of(coating, lookups);
+    let mut lookups = Lookups::new(frame, &eight.uvs, memory);
+    let coating = if RICH { material.coating.as_deref() } else { None };
+    let mut f90 = k(1.0);
+    if let Some(coating) = coating {
+        coat = Coat::of(coating, &mut lookups);
+        f90 = coat.f90.mix(k(1.0), metallic);
     }
-    let f90 = coat.f90.mix(k(1.0), metallic);
 
     let facing = dot::<S>(normal, to_eye).max(k(0.02));
     let reflected = along::<S>([-to_eye[0], -to_eye[1], -to_eye[2]], normal, facing * k(2.0));
@@ -593,7 +295,7 @@ fn shade_group<S: Isa>(
     let horizon = (dot::<S>(reflected, smooth_normal) + k(1.0)).clamp01();
     let specular_light = reflection::<S>(frame, reflected, roughness);
     let diffuse_light = irradiance::<S>(frame, normal);
-    let [scale, bias] = frame.split_sum.at::<S>(roughness, facing);
+    let [scale, bias] = frame.split_sum.at::<S>(roughness, facing, frame.smooth);
     let single = scale + bias;
     // Light that one bounce does not let out comes out after more, tinted once more.
     let more = k(1.0) / single.max(k(0.1)) - k(1.0);
@@ -611,13 +313,19 @@ fn shade_group<S: Isa>(
         specular[channel] = specular_light[channel] * (reflectance * specular_occlusion);
         reflectances[channel] = reflectance;
     }
-    let through = coat.transmission * (k(1.0) - metallic);
+    let mut through = k(0.0);
+    if coating.is_some() {
+        through = coat.transmission * (k(1.0) - metallic);
+    }
     let mut light = [k(0.0); 3];
     for channel in 0..3 {
-        let seen = diffuse[channel] * (k(1.0) - through);
+        let mut seen = diffuse[channel];
+        if coating.is_some() {
+            seen = seen * (k(1.0) - through);
+        }
         light[channel] = (seen * diffuse_light[channel]).mul_add(occlusion, specular[channel]);
     }
-    let (is_lacquered, is_cloth, is_glass) = match material.coating.as_deref() {
+    let (is_lacquered, is_cloth, is_glass) = match coating {
         None => (false, false, false),
         Some(coating) => {
             (coating.clearcoat > 0.0, coating.sheen_color != [0.0; 3], coating.transmission > 0.0 && blends)
@@ -626,11 +334,11 @@ fn shade_group<S: Isa>(
     // Lacquer lies on the surface without its bumps, but may have some of its own.
     let mut lacquer_normal = smooth_normal;
     if is_lacquered
-        && let Some(coating) = material.coating.as_deref()
+        && let Some(coating) = coating
         && let Some(sampled) = &coating.clearcoat_normal_texture
     {
-        let scale = coating.clearcoat_normal_scale;
-        lacquer_normal = bumped::<S>(group, &surface, sampled, scale, lookups, smooth_normal, flip);
+        let texel = lookups.of::<S>(sampled);
+        lacquer_normal = bumped::<S>(eight, texel, coating.clearcoat_normal_scale, smooth_normal);
     }
     let lacquer = Gloss::<S> {
         normal: lacquer_normal,
@@ -639,9 +347,9 @@ fn shade_group<S: Isa>(
         roughness: coat.clearcoat_roughness.max(k(ROUGHNESS_MIN)).min(k(1.0)),
     };
     let mut lacquer_light = [k(0.0); 3];
-    if !frame.lights.is_empty() {
+    if RICH && !frame.lights.is_empty() {
         let gloss = Gloss::<S> { normal, to_eye, facing, roughness };
-        let point = surface.offsets_from_eye(group);
+        let point = load3::<S>(&eight.from_eye);
         for shining in &frame.lights {
             let Arriving { to_lamp, light: arriving } = Arriving::<S>::of(shining, point);
             let Answer { cosine, highlight, grazing } = gloss.answer(to_lamp);
@@ -672,8 +380,8 @@ fn shade_group<S: Isa>(
     if material.emissive != [0.0; 3] {
         let [r, g, b] = material.emissive;
         let mut emissive = [k(r), k(g), k(b)];
-        if let Some(sampled) = &material.emissive_texture {
-            let texel = lookups.of::<S>(sampled);
+        if material.emissive_texture.is_some() {
+            let texel = loaded::<S>(&eight.texels[EMISSIVE]);
             for channel in 0..3 {
                 emissive[channel] = emissive[channel] * texel[channel];
             }
@@ -689,7 +397,7 @@ fn shade_group<S: Isa>(
         let horizon = (dot::<S>(reflected, smooth_normal) + k(1.0)).clamp01();
         let arriving = reflection::<S>(frame, reflected, lacquer.roughness);
         let unhindered = occlusion * horizon * horizon;
-        let [scale, bias] = frame.split_sum.at::<S>(lacquer.roughness, lacquer.facing);
+        let [scale, bias] = frame.split_sum.at::<S>(lacquer.roughness, lacquer.facing, frame.smooth);
         let reflectance = k(F0).mul_add(scale, bias);
         let rest = k(1.0) - coat.clearcoat * reflectance;
         for channel in 0..3 {
@@ -727,32 +435,13 @@ fn layer<S: Isa>(blends: bool, [r, g, b]: V3<S>, alpha: S::F, clear: V3<S>) -> [
 
 /// The normal of a normal map whose x and y are scaled, on a surface with this normal.
 #[inline(always)]
-fn bumped<S: Isa>(
-    group: &Group<'_>,
-    surface: &Surface<S>,
-    sampled: &Sampled,
-    scale: f32,
-    lookups: &mut Lookups<'_>,
-    normal: V3<S>,
-    flip: S::F,
-) -> V3<S> {
+fn bumped<S: Isa>(eight: &Eight, texel: [S::F; 4], scale: f32, normal: V3<S>) -> V3<S> {
     let k = S::F::splat;
-    let texel = lookups.of::<S>(sampled);
     let scale = k(scale);
     let bx = texel[0].mul_add(k(2.0), k(-1.0)) * scale;
     let by = texel[1].mul_add(k(2.0), k(-1.0)) * scale;
     let bz = texel[2].mul_add(k(2.0), k(-1.0));
-    let (tangent, sign) = surface.tangent();
-    let tangent = transformed::<S>(&group.placed.world_from_tangent, tangent);
-    let tangent = along::<S>(tangent, normal, -dot::<S>(tangent, normal));
-    let tangent = normalized::<S>(tangent);
-    let sign = if group.mirrored { -sign } else { sign };
-    let bitangent = scaled::<S>(cross::<S>(normal, tangent), sign);
-    let mut tangent = tangent;
-    if group.material.double_sided {
-        // The normal is flipped already, and with it the bitangent.
-        tangent = scaled::<S>(tangent, flip);
-    }
+    let (tangent, bitangent) = (load3::<S>(&eight.tangent), load3::<S>(&eight.bitangent));
     let bumped = along::<S>(along::<S>(scaled::<S>(normal, bz), tangent, bx), bitangent, by);
     normalized::<S>(bumped)
 }

@@ -13,48 +13,66 @@ use crate::simd::{Float, Int, Isa};
 /// 0.15 for their sum.
 const EDGE: usize = 32;
 const LOG2_EDGE: i32 = 5;
+/// Rows of the table for each that is integrated, the others blended: motion takes the nearest.
+const FINER: usize = 4;
+const ROWS: usize = (EDGE - 1) * FINER + 1;
 /// Directions of light per entry.
 const SAMPLES: u32 = 256;
 
 /// Scale (low) and bias (high), 65535 is 1.
 #[derive(Debug)]
-pub(super) struct SplitSum([u32; EDGE * EDGE]);
+pub(super) struct SplitSum([u32; ROWS * EDGE]);
 
 impl SplitSum {
     /// Computed at the first call, in some 0.15 thousand million instructions.
+    #[expect(clippy::cast_precision_loss, reason = "a small table")]
     pub(super) fn get() -> &'static Self {
         static TABLE: OnceLock<SplitSum> = OnceLock::new();
         TABLE.get_or_init(|| {
+            let place = |n: usize| n as f64 / (EDGE - 1) as f64;
+            let coarse: Vec<[f64; 2]> =
+                (0..EDGE * EDGE).map(|n| integral(place(n / EDGE), place(n % EDGE).powi(2))).collect();
             Self(std::array::from_fn(|n| {
-                #[expect(clippy::cast_precision_loss, reason = "a small table")]
-                let place = |n: usize| n as f64 / (EDGE - 1) as f64;
-                let [scale, bias] = integral(place(n / EDGE), place(n % EDGE).powi(2));
+                let (row, column) = (n / EDGE, n % EDGE);
+                let part = (row % FINER) as f64 / FINER as f64;
+                let [above, below] =
+                    [row / FINER, row.div_ceil(FINER)].map(|row| coarse[row * EDGE + column]);
                 #[expect(
                     clippy::cast_possible_truncation,
                     clippy::cast_sign_loss,
                     reason = "clamped to 16 bits"
                 )]
-                let code = |x: f64| (x.clamp(0.0, 1.0) * 65535.0 + 0.5) as u32;
-                code(scale) | code(bias) << 16
+                let code = |x: usize| {
+                    ((above[x] + (below[x] - above[x]) * part).clamp(0.0, 1.0) * 65535.0 + 0.5) as u32
+                };
+                code(0) | code(1) << 16
             }))
         })
     }
 
-    /// Scale and bias at perceptual roughnesses and cosines between normal and eye.
+    /// Scale and bias at perceptual roughnesses and cosines between normal and eye. Without `smooth`, roughness is rounded
+    /// to 124 steps.
     #[inline(always)]
-    pub(super) fn at<S: Isa>(&self, roughness: S::F, facing: S::F) -> [S::F; 2] {
-        #[expect(clippy::cast_precision_loss, reason = "a small table")]
-        let last = S::F::splat((EDGE - 1) as f32);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "a small table")]
-        let last_but_one = S::I::splat(EDGE as i32 - 2);
-        let (x, y) = (facing.clamp01().sqrt() * last, roughness.clamp01() * last);
-        let (column, row) = (x.trunc_to_int().min(last_but_one), y.trunc_to_int().min(last_but_one));
-        let (fx, fy) = (x - column.to_float(), y - row.to_float());
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a small table")]
+    #[expect(clippy::cast_possible_wrap, reason = "a small table")]
+    pub(super) fn at<S: Isa>(&self, roughness: S::F, facing: S::F, smooth: bool) -> [S::F; 2] {
+        let (low, unit) = (S::I::splat(0xffff), S::F::splat(1.0 / 65535.0));
+        let x = facing.clamp01().sqrt() * S::F::splat((EDGE - 1) as f32);
+        let y = roughness.clamp01() * S::F::splat((ROWS - 1) as f32);
+        let column = x.trunc_to_int().min(S::I::splat(EDGE as i32 - 2));
+        let fx = x - column.to_float();
+        if !smooth {
+            let at = y.round_to_int().shl::<LOG2_EDGE>() + column;
+            let (a, b) = S::I::gather_pairs(&self.0, at);
+            let scale = (a & low).to_float().mix((b & low).to_float(), fx);
+            let bias = a.shr::<16>().to_float().mix(b.shr::<16>().to_float(), fx);
+            return [scale * unit, bias * unit];
+        }
+        let row = y.trunc_to_int().min(S::I::splat(ROWS as i32 - 2));
+        let fy = y - row.to_float();
         let at = row.shl::<LOG2_EDGE>() + column;
         let (a, b) = S::I::gather_pairs(&self.0, at);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "a small table")]
         let (c, d) = S::I::gather_pairs(&self.0, at + S::I::splat(EDGE as i32));
-        let low = S::I::splat(0xffff);
         let scale = {
             let top = (a & low).to_float().mix((b & low).to_float(), fx);
             top.mix((c & low).to_float().mix((d & low).to_float(), fx), fy)
@@ -63,7 +81,6 @@ impl SplitSum {
             let top = a.shr::<16>().to_float().mix(b.shr::<16>().to_float(), fx);
             top.mix(c.shr::<16>().to_float().mix(d.shr::<16>().to_float(), fx), fy)
         };
-        let unit = S::F::splat(1.0 / 65535.0);
         [scale * unit, bias * unit]
     }
 }
@@ -119,7 +136,7 @@ mod tests {
 
     fn at(roughness: f32, facing: f32) -> [f32; 2] {
         let splat = <Portable as Isa>::F::splat;
-        SplitSum::get().at::<Portable>(splat(roughness), splat(facing)).map(|x| x.array()[0])
+        SplitSum::get().at::<Portable>(splat(roughness), splat(facing), true).map(|x| x.array()[0])
     }
 
     #[test]
@@ -141,14 +158,21 @@ mod tests {
 
     #[test]
     fn between_entries_it_is_close_to_the_integral() {
-        let mut worst = 0.0_f64;
+        let (mut worst, mut worst_in_motion) = (0.0_f64, 0.0_f64);
         for n in 0..400 {
             let (roughness, facing) = ((n % 20) as f32 / 19.3, ((n / 20) as f32 / 19.7).powi(2).max(0.02));
             let wanted = integral(f64::from(roughness), f64::from(facing));
+            let splat = <Portable as Isa>::F::splat;
+            let [scale, bias] = SplitSum::get().at::<Portable>(splat(roughness), splat(facing), false);
+            let in_motion = [scale.array()[0], bias.array()[0]];
+            for (got, wanted) in in_motion.into_iter().zip(wanted) {
+                worst_in_motion = worst_in_motion.max((f64::from(got) - wanted).abs());
+            }
             for (got, wanted) in at(roughness, facing).into_iter().zip(wanted) {
                 worst = worst.max((f64::from(got) - wanted).abs());
             }
         }
         assert!(worst < 0.012, "{worst}");
+        assert!(worst_in_motion < 0.016, "{worst_in_motion}");
     }
 }
