@@ -103,15 +103,20 @@ fn neutral<S: Isa>([r, g, b]: [S::F; 3]) -> [S::F; 3] {
 /// thirteenth of an 8-bit step.
 #[inline(always)]
 pub(crate) fn srgb_encoded<S: Isa>(x: S::F) -> S::F {
+    srgb_of_root::<S>(x.clamp01().sqrt())
+}
+
+/// The same, given the square root of linear light.
+#[inline(always)]
+pub(crate) fn srgb_of_root<S: Isa>(s: S::F) -> S::F {
     let k = S::F::splat;
-    let x = x.clamp01();
-    let s = x.sqrt();
     let q = s.sqrt();
     let curve = ENCODE_CURVE;
     let y = k(curve[3]).mul_add(q, k(curve[2]));
     let y = y.mul_add(q, k(curve[1]));
     let y = y.mul_add(q, k(curve[0]));
-    S::F::select(x.lt(k(0.003_130_8)), x * k(12.92), y)
+    // Below 0.0031308 it is a straight line.
+    S::F::select(s.lt(k(0.055_953_5)), s * s * k(12.92), y)
 }
 
 // Least squares, reweighted towards the least largest error.

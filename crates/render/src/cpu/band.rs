@@ -24,8 +24,8 @@ use super::raster::{
 use super::shade::{Batch, EIGHTS};
 use super::tiles::Rect;
 use super::times::{Lap, StageTimes};
-use crate::color::{chroma, luma, srgb_encoded};
-use crate::simd::{Float, Int, Isa, Level, vectorized};
+use super::video::{VideoBlock, VideoRows, encode_packed, encode_rgb, encode_video};
+use crate::simd::Level;
 use crate::view::Camera;
 
 /// Blended surfaces that a pixel shows at most: the nearest ones.
@@ -335,7 +335,7 @@ fn sort_and_keep_nearest(fragments: &mut Vec<Fragment>) {
 }
 
 /// Light of 2 rows of 8 pixels: row, channel, lane.
-type Block = [[[f32; 8]; 3]; 2];
+pub(super) type Block = [[[f32; 8]; 3]; 2];
 
 fn write(
     frame: &Frame<'_>,
@@ -350,6 +350,8 @@ fn write(
     let y0 = target.y0 as usize;
     let background_suffices = out.sums.is_none() && matches!(out.bytes, Bytes::Video { .. });
     let moves = out.next.is_some();
+    // Light that nothing is put before goes straight to where history looks for it.
+    let keeps = moves && layers.is_empty();
     for row in (0..rows).step_by(2) {
         let last_row = (row + 1).min(rows - 1);
         write_background(background, y0, row, n_rows_at(row, rows), width, out);
@@ -361,6 +363,9 @@ fn write(
             // Where the eights of the batch are: block, row.
             let mut places = [(0, 0); EIGHTS];
             let mut n_places = 0;
+            let at = Chunk { x: first_x, rows: [row, last_row] };
+            // By row, blocks whose light is in the target already.
+            let mut kept = [0u32; 2];
             for n in 0..n_blocks {
                 let x = first_x + n * 8;
                 let ats = [row * target.stride + x, last_row * target.stride + x];
@@ -376,8 +381,12 @@ fn write(
                         batch.push(frame, &ids[r], 0xff, &xs, &ys);
                         places[n_places] = (n, r);
                         n_places += 1;
+                        if keeps {
+                            kept[r] |= 1 << n;
+                        }
                         if batch.is_full() {
-                            put_batch(frame, batch, &places, blocks);
+                            let target = keeps.then_some(&mut *target);
+                            put_batch(frame, target, at, batch, &places, blocks);
                             n_places = 0;
                         }
                         continue;
@@ -391,12 +400,11 @@ fn write(
                     }
                 }
             }
-            put_batch(frame, batch, &places, blocks);
+            put_batch(frame, keeps.then_some(&mut *target), at, batch, &places, blocks);
             if shown == 0 && !moves {
                 continue;
             }
             if !strays.is_empty() {
-                let at = Chunk { x: first_x, rows: [row, last_row] };
                 shade_strays(frame, target, at, strays, batch, blocks);
             }
             if !layers.is_empty() {
@@ -409,14 +417,14 @@ fn write(
             }
             lap.end(&mut times.shade);
             if moves {
-                let pair = [row, last_row];
                 keep_light(
                     frame.level,
                     &blocks[..n_blocks],
                     shown,
-                    pair.map(|row| background.packed[y0 + row]),
+                    kept,
+                    at.rows.map(|row| background.packed[y0 + row]),
                     target,
-                    (first_x, pair),
+                    at,
                 );
                 continue;
             }
@@ -432,11 +440,26 @@ fn write(
     lap.end(&mut times.convert);
 }
 
-/// Shades a batch; each of its eights is all of a block's row.
-fn put_batch(frame: &Frame<'_>, batch: &mut Batch, places: &[(usize, usize)], blocks: &mut [Block]) {
+/// Shades a batch; each of its eights is all of a block's row. With a `target`, its light goes there.
+fn put_batch(
+    frame: &Frame<'_>,
+    mut target: Option<&mut Target>,
+    at: Chunk,
+    batch: &mut Batch,
+    places: &[(usize, usize)],
+    blocks: &mut [Block],
+) {
     for (eight, &(n, r)) in batch.shade(frame).iter().zip(places) {
-        let [red, green, blue, ..] = eight.light;
-        blocks[n][r] = [red, green, blue];
+        let Some(light) = eight.light.first_chunk::<3>() else { continue };
+        match &mut target {
+            None => blocks[n][r] = *light,
+            Some(target) => {
+                let from = at.rows[r] * target.stride + at.x + n * 8;
+                if let Some(ids) = target.ids[from..].first_chunk_mut::<8>() {
+                    history::packed(frame.level, light, ids);
+                }
+            }
+        }
     }
 }
 
@@ -462,18 +485,23 @@ fn places_of(frame: &Frame<'_>, target: &Target, x: usize, row: usize) -> ([f32;
     (std::array::from_fn(|lane| x + lane as f32), [y; 8])
 }
 
-/// In motion, each id of a chunk makes room for the light of its pixel; blocks that are not `shown` are `empty`.
+/// In motion, each id of a chunk makes room for the light of its pixel; blocks that are not `shown` are `empty`, and of those
+/// that are `kept` it is there.
 fn keep_light(
     level: Level,
     blocks: &[Block],
     shown: u32,
+    kept: [u32; 2],
     empty: [[u32; 8]; 2],
     target: &mut Target,
-    (first_x, rows): (usize, [usize; 2]),
+    Chunk { x, rows }: Chunk,
 ) {
     for (n, block) in blocks.iter().enumerate() {
         for r in 0..2 {
-            let at = rows[r] * target.stride + first_x + n * 8;
+            if kept[r] >> n & 1 == 1 {
+                continue;
+            }
+            let at = rows[r] * target.stride + x + n * 8;
             let Some(ids) = target.ids[at..].first_chunk_mut::<8>() else { continue };
             if shown >> n & 1 == 1 {
                 history::packed(level, &block[r], ids);
@@ -510,7 +538,20 @@ fn show_mixed(
     for row in (0..rows).step_by(2) {
         let pair = [row, (row + 1).min(rows - 1)];
         let empty = pair.map(|row| background.packed[y0 + row]);
-        for x in (0..width).step_by(8) {
+        // Whole blocks of two rows at once, the others one by one.
+        let mut from = 0;
+        if row + 1 < rows
+            && let Bytes::Video { y, u, v } = &mut out.bytes
+        {
+            let (upper, lower) = y[row * width..(row + 2) * width].split_at_mut(width);
+            let at = row / 2 * width.div_ceil(2);
+            let (u, v) = (&mut u[at..at + width / 2], &mut v[at..at + width / 2]);
+            let mut to = VideoRows { y: [upper, lower], u, v };
+            let light = pair.map(|row| &mixed[row * width..(row + 1) * width]);
+            encode_packed(frame.level, light, &empty, y0 + row, &mut to);
+            from = width & !7;
+        }
+        for x in (from..width).step_by(8) {
             let n = (width - x).min(8);
             let mut light = empty;
             for (light, row) in light.iter_mut().zip(pair) {
@@ -666,11 +707,12 @@ fn write_block(
             let mut bytes = VideoBlock::default();
             encode_video(level, block, place, &mut bytes);
             for (r, luma) in bytes.y.iter().enumerate().take(n_rows) {
-                put(&mut y[(row + r) * width + x..], luma, n);
+                y[(row + r) * width + x..][..n].copy_from_slice(&luma[..n]);
             }
             let at = row / 2 * width.div_ceil(2) + x / 2;
-            put(&mut u[at..], &bytes.u, n.div_ceil(2));
-            put(&mut v[at..], &bytes.v, n.div_ceil(2));
+            let n = n.div_ceil(2);
+            u[at..at + n].copy_from_slice(&bytes.uv[..n]);
+            v[at..at + n].copy_from_slice(&bytes.uv[4..4 + n]);
         }
         Bytes::Rgba(rgba) => {
             let mut bytes = [[[0; 8]; 3]; 2];
@@ -683,15 +725,6 @@ fn write_block(
             }
         }
         Bytes::Nothing => (),
-    }
-}
-
-/// Copies the first `n` bytes; whole blocks without a loop.
-fn put<const N: usize>(to: &mut [u8], from: &[u8; N], n: usize) {
-    if n == N {
-        to[..N].copy_from_slice(from);
-    } else {
-        to[..n].copy_from_slice(&from[..n]);
     }
 }
 
@@ -720,65 +753,4 @@ fn write_background(
     let [cu, cv] = background.chroma[(y0 + row) / 2];
     u[row / 2 * n..][..n].fill(cu);
     v[row / 2 * n..][..n].fill(cv);
-}
-
-#[derive(Debug, Default)]
-struct VideoBlock {
-    y: [[u8; 8]; 2],
-    u: [u8; 4],
-    v: [u8; 4],
-}
-
-vectorized! {
-    fn encode_video(block: &Block, place: (usize, usize), out: &mut VideoBlock) = encode_video_lanes;
-}
-
-#[inline(always)]
-fn encode_video_lanes<S: Isa>(block: &Block, place: (usize, usize), out: &mut VideoBlock) {
-    let mut sums = [S::F::zero(); 2];
-    for (n, row) in block.iter().enumerate() {
-        let encoded = [
-            srgb_encoded::<S>(S::F::load(&row[0])),
-            srgb_encoded::<S>(S::F::load(&row[1])),
-            srgb_encoded::<S>(S::F::load(&row[2])),
-        ];
-        let y = (luma::<S>(encoded) + dither::<S>(place.0, place.1 + n)).trunc_to_int();
-        y.store_bytes(&mut out.y[n]);
-        let [u, v] = chroma::<S>(encoded);
-        sums = [sums[0] + u, sums[1] + v];
-    }
-    let [u, v] = [sums[0].array(), sums[1].array()];
-    for n in 0..4 {
-        out.u[n] = ((u[2 * n] + u[2 * n + 1]) * 0.25 + 0.5) as u8;
-        out.v[n] = ((v[2 * n] + v[2 * n + 1]) * 0.25 + 0.5) as u8;
-    }
-}
-
-vectorized! {
-    fn encode_rgb(block: &Block, place: (usize, usize), out: &mut [[[u8; 8]; 3]; 2]) = encode_rgb_lanes;
-}
-
-#[inline(always)]
-fn encode_rgb_lanes<S: Isa>(block: &Block, place: (usize, usize), out: &mut [[[u8; 8]; 3]; 2]) {
-    for n in 0..2 {
-        let dither = dither::<S>(place.0, place.1 + n);
-        for channel in 0..3 {
-            let encoded = srgb_encoded::<S>(S::F::load(&block[n][channel]));
-            let code = encoded.mul_add(S::F::splat(255.0), dither).trunc_to_int().min(S::I::splat(255));
-            code.store_bytes(&mut out[n][channel]);
-        }
-    }
-}
-
-/// What is added before rounding down, so that slow gradients do not band: interleaved gradient noise (Jimenez, "Next
-/// Generation Post Processing in Call of Duty: Advanced Warfare", SIGGRAPH 2014), 0 to 1. It stands still, which video
-/// encoders like.
-#[inline(always)]
-fn dither<S: Isa>(x: usize, y: usize) -> S::F {
-    let k = S::F::splat;
-    let x = (S::I::iota() + S::I::splat(x as i32)).to_float();
-    let t = x.mul_add(k(0.067_110_56), k(0.005_837_15 * y as f32));
-    let t = (t - t.floor()) * k(52.982_918);
-    // Not all the way to 1, so that white stays white.
-    (t - t.floor()) * k(0.98) + k(0.01)
 }

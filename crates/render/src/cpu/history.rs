@@ -289,12 +289,19 @@ fn pack<S: Isa>(light: [S::F; 3], rounding: S::F) -> S::I {
 
 #[inline(always)]
 fn unpack<S: Isa>(packed: S::I) -> [S::F; 3] {
+    let [red, green, blue] = roots::<S>(packed);
+    [red * red, green * green, blue * blue]
+}
+
+/// Square roots of light.
+#[inline(always)]
+pub(super) fn roots<S: Isa>(packed: S::I) -> [S::F; 3] {
     let k = S::F::splat;
     let eleven = S::I::splat(2047);
     let red = (packed & eleven).to_float() * k(1.0 / 2047.0);
     let green = (packed.shr::<11>() & eleven).to_float() * k(1.0 / 2047.0);
     let blue = packed.shr::<22>().to_float() * k(1.0 / 1023.0);
-    [red * red, green * green, blue * blue]
+    [red, green, blue]
 }
 
 /// Eight elements of a row from column `x` on: those to the left of them, they themselves, and those to the right. The

@@ -24,6 +24,7 @@ mod tests;
 mod tiles;
 mod times;
 mod vector;
+mod video;
 
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};

@@ -162,6 +162,12 @@ impl Float for F8 {
             gathered!(_mm256_i32gather_ps, table.as_ptr(), index)
         })
     }
+    #[inline(always)]
+    fn pair_sums(self, b: Self) -> Self {
+        // Sums of each 128 bits of one and the other; halves of these change places.
+        let sums = op!(_mm256_castps_pd(_mm256_hadd_ps(self.0, b.0)));
+        Self(op!(_mm256_castpd_ps(_mm256_permute4x64_pd::<0xd8>(sums))))
+    }
 }
 
 impl Int for I8 {

@@ -112,6 +112,8 @@ pub(crate) trait Float:
     fn select(mask: Self::I, a: Self, b: Self) -> Self;
     /// `table[index & 63]`.
     fn lookup(table: &[f32; 64], index: Self::I) -> Self;
+    /// Lanes 0 + 1, 2 + 3, 4 + 5 and 6 + 7, then those of `b`.
+    fn pair_sums(self, b: Self) -> Self;
 
     #[inline(always)]
     fn zero() -> Self {

@@ -139,6 +139,13 @@ impl Float for F8 {
     fn lookup(table: &[f32; 64], index: I8) -> Self {
         each!(F8, |i| table[index.0[i] as usize & 63])
     }
+    #[inline(always)]
+    fn pair_sums(self, b: Self) -> Self {
+        each!(F8, |i| {
+            let of = if i < 4 { self.0 } else { b.0 };
+            of[i % 4 * 2] + of[i % 4 * 2 + 1]
+        })
+    }
 }
 
 /// `of` the product of the low halves and that of the high halves.

@@ -89,6 +89,7 @@ fn all_of<S: Isa>(inputs: &Inputs) -> Results {
         ("not less", a.ge(b)),
         ("truncate", a.trunc_to_int()),
         ("round", a.round_to_int()),
+        ("sums of pairs", a.pair_sums(b).bits()),
     ];
     out.extend(S::I::transpose(std::array::from_fn(|n| &rows[n])).map(|row| ("transpose", row)));
     out.into_iter().map(|(name, lanes)| (name, lanes.array())).collect()
@@ -192,6 +193,10 @@ fn expected(inputs: &Inputs, n: usize) -> Vec<Right> {
         mask(a >= b),
         if fits { Is(a.trunc() as i32) } else { Anything },
         if fits { Is(a.round_ties_even() as i32) } else { Anything },
+        Float({
+            let of = if n < 4 { &inputs.a } else { &inputs.b };
+            of[n % 4 * 2] + of[n % 4 * 2 + 1]
+        }),
     ];
     out.extend((0..8).map(|column| Is(rows[n][column] as i32)));
     out
