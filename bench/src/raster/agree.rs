@@ -4,7 +4,8 @@ use render::Yuv420;
 
 /// Which pixels show the model, and how bright they are; rows from the top.
 pub(super) struct Shape {
-    pub(super) covered: Vec<bool>,
+    covered: Vec<bool>,
+    width: usize,
     /// 0 to 1, as encoded.
     luma: Vec<f32>,
 }
@@ -21,7 +22,7 @@ impl Shape {
                 || picture.v[chroma].abs_diff(empty.v[chroma]) > 6
         });
         let luma = picture.y.iter().map(|y| (f32::from(*y) - 16.0) / 219.0).collect();
-        Self { covered: covered.collect(), luma }
+        Self { covered: covered.collect(), width, luma }
     }
 
     /// What of a peer's picture (RGBA, rows from the bottom) is not the pure blue of its background.
@@ -34,7 +35,7 @@ impl Shape {
                 luma.push(0.2126 * r + 0.7152 * g + 0.0722 * b);
             }
         }
-        Self { covered, luma }
+        Self { covered, width: width as usize, luma }
     }
 
     /// Share of the picture that is covered, 0 to 1.
@@ -42,16 +43,27 @@ impl Shape {
         self.covered.iter().filter(|covered| **covered).count() as f64 / self.covered.len().max(1) as f64
     }
 
-    /// Pixels that both cover by pixels that any covers, 0 to 1.
+    /// Of the pixels that any covers, the share on which they agree, 0 to 1: the other covers them too, or one beside
+    /// them. Each side smooths edges in its own way, so a rim of one pixel says nothing.
     pub(super) fn overlap(&self, other: &Self) -> f64 {
-        if self.covered.len() != other.covered.len() {
+        if (self.width, self.covered.len()) != (other.width, other.covered.len()) {
             return 0.0;
         }
-        let pairs = self.covered.iter().zip(&other.covered);
-        let (both, any) = pairs.fold((0_u32, 0_u32), |(both, any), (a, b)| {
-            (both + u32::from(*a && *b), any + u32::from(*a || *b))
-        });
-        f64::from(both) / f64::from(any.max(1))
+        let any = self.covered.iter().zip(&other.covered).filter(|(a, b)| **a || **b).count();
+        let alone = self.far_from(other) + other.far_from(self);
+        if any == 0 { 0.0 } else { 1.0 - alone as f64 / any as f64 }
+    }
+
+    /// Covered pixels of which neither they nor one of the eight around them is covered by `other`, which is as large.
+    fn far_from(&self, other: &Self) -> usize {
+        let height = self.covered.len() / self.width.max(1);
+        let around = |at: usize, end: usize| at.saturating_sub(1)..(at + 2).min(end);
+        let is_alone = |at: &usize| {
+            let (x, y) = (at % self.width, at / self.width);
+            let row = |y: usize| &other.covered[y * self.width..][..self.width];
+            !around(y, height).any(|y| row(y)[around(x, self.width)].contains(&true))
+        };
+        (0..height * self.width).filter(|at| self.covered[*at]).filter(is_alone).count()
     }
 
     /// How alike light and dark are distributed where both show the model: Pearson's correlation, -1 to 1.
@@ -77,22 +89,51 @@ impl Shape {
 mod tests {
     use super::*;
 
+    /// A digit is a covered pixel, darker or lighter.
     fn shape(rows: &[&str]) -> Shape {
+        let width = u32::try_from(rows[0].len()).unwrap();
         // The peers' rows come from the bottom.
         let texels = rows.iter().rev().flat_map(|row| row.bytes()).flat_map(|byte| match byte {
             b' ' => [0, 0, 255, 255],
             digit => [(digit - b'0') * 25, (digit - b'0') * 25, (digit - b'0') * 25, 255],
         });
-        Shape::of_peer(&texels.collect::<Vec<u8>>(), 4)
+        Shape::of_peer(&texels.collect::<Vec<u8>>(), width)
     }
 
     #[test]
-    fn coverage_and_overlap_count_pixels() {
-        let (a, b) = (shape(&["12  ", "34  "]), shape(&["1   ", "3   "]));
-        assert_eq!((a.share(), b.share()), (0.5, 0.25));
-        assert_eq!((a.overlap(&a), a.overlap(&b)), (1.0, 0.5));
-        assert_eq!(a.overlap(&shape(&["    ", "    "])), 0.0);
+    fn coverage_counts_pixels() {
+        let (a, b) = (shape(&["12  ", "34  "]), shape(&["1   ", "    "]));
+        assert_eq!((a.share(), b.share()), (0.5, 0.125));
         assert_eq!(a.covered, [true, true, false, false, true, true, false, false], "rows from the top");
+    }
+
+    #[test]
+    fn a_rim_of_one_pixel_is_no_disagreement() {
+        let small = shape(&["      ", "  11  ", "  11  ", "      ", "      "]);
+        let large = shape(&[" 1111 ", " 1111 ", " 1111 ", " 1111 ", "      "]);
+        assert_eq!((small.overlap(&small), small.overlap(&large), large.overlap(&small)), (1.0, 1.0, 1.0));
+        // Diagonally beside is beside.
+        assert_eq!(shape(&["1   ", "    "]).overlap(&shape(&["    ", " 1  "])), 1.0);
+    }
+
+    #[test]
+    fn what_one_side_alone_shows_is_disagreement() {
+        let ball = shape(&[" 11   ", " 11   ", "      "]);
+        // One pixel beyond the rim, of 7.
+        assert_eq!(ball.overlap(&shape(&[" 1111 ", " 11   ", " 1    "])), 1.0 - 1.0 / 7.0);
+        assert_eq!(shape(&[" 1111 ", " 11   ", " 1    "]).overlap(&ball), 1.0 - 1.0 / 7.0);
+        // Elsewhere, nowhere, everywhere.
+        assert_eq!(ball.overlap(&shape(&["     1", "     1", "     1"])), 0.0);
+        assert_eq!(ball.overlap(&shape(&["      ", "      ", "      "])), 0.0);
+        assert_eq!(ball.overlap(&shape(&["111111", "111111", "111111"])), 1.0 - 6.0 / 18.0);
+        // Rows do not go on in the next one.
+        assert_eq!(shape(&["   1", "    "]).overlap(&shape(&["    ", "1   "])), 0.0);
+        // A hole of one pixel is forgiven, a hole of three across is not: its middle is alone.
+        let full = shape(&["11111", "11111", "11111", "11111", "11111"]);
+        let holed = shape(&["11111", "1   1", "1   1", "1   1", "11111"]);
+        assert_eq!(full.overlap(&holed), 1.0 - 1.0 / 25.0);
+        // Other sizes have nothing in common.
+        assert_eq!(ball.overlap(&shape(&["111111111", "111111111"])), 0.0);
     }
 
     #[test]

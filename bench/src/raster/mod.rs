@@ -35,8 +35,8 @@ const PICTURES_MIN: u32 = 5;
 const PICTURES_MAX: u32 = 60;
 /// The first pictures warm caches and, at the peers, compile shaders.
 const WARM_UP: u32 = 2;
-/// Silhouettes have to overlap by this share. Of a small object the edge alone, which each side smooths in its own way, is 2 %.
-const OVERLAP_MIN: f64 = 0.97;
+/// Silhouettes have to agree on this share of their pixels, see [`Shape::overlap`].
+const OVERLAP_MIN: f64 = 0.995;
 /// How alike light and dark in the same surroundings have to be; it would be about 0 if a peer drew something else.
 const LIKENESS_MIN: f64 = 0.5;
 
