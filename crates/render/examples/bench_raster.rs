@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p render --example bench_raster -- [THREADS] [FRAMES] [SCENE…]`
 //!
-//! After the word `portable`, scenes are drawn as on a processor without AVX2. A scene is a number (a bumpy torus of so
+//! After the word `portable`, scenes are drawn as on a processor without AVX2, after `coarse` as under load. A scene is a number (a bumpy torus of so
 //! many thousand triangles) or one of the names in [`scene`]. Prints median, least and most wall and CPU time (user and
 //! system, all threads) per frame; then where the time went, by the renderer's own clock, and a checksum of all pictures,
 //! by which two builds can be told to draw the same.
@@ -37,10 +37,14 @@ fn main() {
         names = ["100", "1000", "5000"].map(String::from).to_vec();
     }
     println!("{n_threads} threads, {n_frames} frames; ms per frame: median (least to most)");
-    let mut portable = false;
+    let (mut portable, mut coarse) = (false, false);
     for name in names {
         if name == "portable" {
             portable = true;
+            continue;
+        }
+        if name == "coarse" {
+            coarse = true;
             continue;
         }
         let Some(Orbit { model, nearer, swing, size }) = scene(&name) else {
@@ -66,6 +70,9 @@ fn main() {
             View { eye, orientation, fov_y, width: size.0, height: size.1, look: Look::default() }
         };
         let mut renderer = if portable { Renderer::portable(n_threads) } else { Renderer::new(n_threads) };
+        if coarse {
+            renderer.set_motion_detail(render::MotionDetail::Coarse);
+        }
         measure(&scene, &mut renderer, n_threads, n_frames, view);
     }
 }

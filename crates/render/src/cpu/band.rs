@@ -352,9 +352,12 @@ fn write(
     let moves = out.next.is_some();
     // Light that nothing is put before goes straight to where history looks for it.
     let keeps = moves && layers.is_empty();
+    let halves = keeps && frame.halves;
+    let mut gathering = Gathering::default();
     for row in (0..rows).step_by(2) {
         let last_row = (row + 1).min(rows - 1);
-        write_background(background, y0, row, n_rows_at(row, rows), width, out);
+        let n_rows = n_rows_at(row, rows);
+        write_background(background, y0, row, n_rows, width, out);
         for first_x in (0..width).step_by(CHUNK_BLOCKS * 8) {
             let n_blocks = (width - first_x).div_ceil(8).min(CHUNK_BLOCKS);
             // One bit for each block with something to show.
@@ -370,13 +373,26 @@ fn write(
                 let x = first_x + n * 8;
                 let ats = [row * target.stride + x, last_row * target.stride + x];
                 let ids = ats.map(|at| target.ids[at..].first_chunk::<8>().copied().unwrap_or([NOTHING; 8]));
-                let empty = ids.as_flattened().iter().fold(NOTHING, |all, id| all & id) == NOTHING;
+                // Inner pixels next to each other show one instance.
+                let inner = ats.map(|at| target.inner[at / 8] == 0xff);
+                let empty = inner == [false; 2]
+                    && ids.as_flattened().iter().fold(NOTHING, |all, id| all & id) == NOTHING;
                 if empty && layers.is_empty() && background_suffices {
                     continue;
                 }
                 shown |= 1 << n;
-                for (r, row) in [row, last_row].into_iter().enumerate() {
-                    if is_one_instance(frame, &ids[r]) {
+                for (r, row) in [row, last_row].into_iter().enumerate().take(n_rows) {
+                    if inner[r] || is_one_instance(frame, &ids[r]) {
+                        if halves {
+                            // Every other one, in the next row the others.
+                            let others = if (y0 + row).is_multiple_of(2) { 0xaa } else { 0x55 };
+                            let at = row * target.stride + x;
+                            let holes = target.inner[at / 8] & others;
+                            target.holes[at / 8] = holes;
+                            gathering.add(frame, target, batch, at, !holes);
+                            kept[r] |= 1 << n;
+                            continue;
+                        }
                         let (xs, ys) = places_of(frame, target, x, row);
                         batch.push(frame, &ids[r], 0xff, &xs, &ys);
                         places[n_places] = (n, r);
@@ -400,7 +416,12 @@ fn write(
                     }
                 }
             }
-            put_batch(frame, keeps.then_some(&mut *target), at, batch, &places, blocks);
+            if halves {
+                gathering.push(frame, target, batch);
+                gathering.shade(frame, target, batch);
+            } else {
+                put_batch(frame, keeps.then_some(&mut *target), at, batch, &places, blocks);
+            }
             if shown == 0 && !moves {
                 continue;
             }
@@ -437,7 +458,79 @@ fn write(
             lap.end(&mut times.convert);
         }
     }
+    if halves {
+        history::fill(frame.level, target);
+    }
     lap.end(&mut times.convert);
+}
+
+/// Pixels of one instance that will be shaded together, wherever they are.
+#[derive(Clone, Copy, Default)]
+struct Gathered {
+    /// Elements of the target.
+    at: [u32; 8],
+    n: usize,
+    instance: u32,
+}
+
+/// What is gathered, and what of it the batch has.
+#[derive(Default)]
+struct Gathering {
+    next: Gathered,
+    batch: [Gathered; EIGHTS],
+    n: usize,
+}
+
+impl Gathering {
+    /// Adds the pixels `lanes` (bits) of eight from `at` on, which show one instance.
+    fn add(&mut self, frame: &Frame<'_>, target: &mut Target, batch: &mut Batch, at: usize, lanes: u8) {
+        let instance = frame.visible[(target.ids[at] >> 7) as usize].instance;
+        if self.next.instance != instance {
+            self.push(frame, target, batch);
+            self.next.instance = instance;
+        }
+        let mut left = lanes;
+        while left != 0 {
+            self.next.at[self.next.n] = at as u32 + left.trailing_zeros();
+            left &= left - 1;
+            self.next.n += 1;
+            if self.next.n == 8 {
+                self.push(frame, target, batch);
+            }
+        }
+    }
+
+    fn push(&mut self, frame: &Frame<'_>, target: &mut Target, batch: &mut Batch) {
+        if self.next.n == 0 {
+            return;
+        }
+        let (mut ids, mut xs, mut ys) = ([NOTHING; 8], [0.0; 8], [0.0; 8]);
+        for (lane, at) in self.next.at[..self.next.n].iter().enumerate() {
+            let at = *at as usize;
+            ids[lane] = target.ids[at];
+            (xs[lane], ys[lane]) = place_of(frame, target, at % target.stride, at / target.stride);
+        }
+        batch.push(frame, &ids, all_lanes(self.next.n), &xs, &ys);
+        self.batch[self.n] = self.next;
+        self.n += 1;
+        self.next.n = 0;
+        if batch.is_full() {
+            self.shade(frame, target, batch);
+        }
+    }
+
+    /// Puts light where the pixels are.
+    fn shade(&mut self, frame: &Frame<'_>, target: &mut Target, batch: &mut Batch) {
+        for (eight, gathered) in batch.shade(frame).iter().zip(&self.batch[..self.n]) {
+            let Some(light) = eight.light.first_chunk::<3>() else { continue };
+            let mut packed = [0; 8];
+            history::packed(frame.level, light, &mut packed);
+            for (at, light) in gathered.at[..gathered.n].iter().zip(packed) {
+                target.ids[*at as usize] = light;
+            }
+        }
+        self.n = 0;
+    }
 }
 
 /// Shades a batch; each of its eights is all of a block's row. With a `target`, its light goes there.
@@ -496,8 +589,9 @@ fn keep_light(
     target: &mut Target,
     Chunk { x, rows }: Chunk,
 ) {
+    let n_rows = if rows[0] == rows[1] { 1 } else { 2 };
     for (n, block) in blocks.iter().enumerate() {
-        for r in 0..2 {
+        for r in 0..n_rows {
             if kept[r] >> n & 1 == 1 {
                 continue;
             }

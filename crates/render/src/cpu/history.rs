@@ -194,6 +194,11 @@ vectorized! {
 }
 
 #[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "eight lanes, and sizes of bands"
+)]
 fn find_inner_lanes<S: Isa>(frame: &Frame<'_>, target: &Target, inner: &mut [u8]) {
     let (stride, rows) = (target.stride, target.rows as usize);
     let most = S::F::splat(BEND_MAX / frame.camera.focal_px);
@@ -261,6 +266,51 @@ fn instance_of(frame: &Frame<'_>, id: Id) -> u32 {
 fn eight<T>(row: &[T], x: usize) -> &[T; 8] {
     let (eights, _) = row.as_chunks::<8>();
     &eights[x / 8]
+}
+
+vectorized! {
+    /// Fills the holes of a band's [`packed`] light along the direction in which it changes less. There are none next to, above
+    /// or below each other, nor at the ends of rows.
+    pub(super) fn fill(target: &mut Target) = fill_lanes;
+}
+
+#[inline(always)]
+#[expect(clippy::cast_sign_loss, reason = "sizes of bands")]
+fn fill_lanes<S: Isa>(target: &mut Target) {
+    let Target { ids, holes, stride, rows, .. } = target;
+    let (stride, rows) = (*stride, *rows as usize);
+    let green = S::I::splat(2047 << 11);
+    for (at, holes) in holes.iter().enumerate() {
+        if *holes == 0 {
+            continue;
+        }
+        let at = at * 8;
+        let row = at / stride;
+        let from = at.wrapping_sub(1);
+        let (up, down) = (row.saturating_sub(1) * stride, (row + 1).min(rows - 1) * stride);
+        let (up, down) = (eight(ids, up + at % stride), eight(ids, down + at % stride));
+        let (up, down) = (S::I::load_u32(up), S::I::load_u32(down));
+        let Some(ten) = ids.get_mut(from..).and_then(|light| light.first_chunk_mut::<10>()) else { continue };
+        let ([left @ .., _, _], [_, _, right @ ..]) = (&*ten, &*ten);
+        let (left, right) = (S::I::load_u32(left), S::I::load_u32(right));
+        let across = ((left & green) - (right & green)).to_float().abs();
+        let along = ((up & green) - (down & green)).to_float().abs();
+        let mut mean = middle::<S>(left, right);
+        // At a band's edge there are no two rows to be between.
+        if row > 0 && row + 1 < rows {
+            mean = S::I::select(along.lt(across), middle::<S>(up, down), mean);
+        }
+        let [_, own @ .., _] = ten;
+        S::I::select(mask::<S>(u32::from(*holes)), mean, S::I::load_u32(own)).store_u32(own);
+    }
+}
+
+/// The mean of packed light, each part rounded down.
+#[inline(always)]
+fn middle<S: Isa>(a: S::I, b: S::I) -> S::I {
+    // But for the last bit of each part, which would go into the next one.
+    let halves = S::I::splat(!(1 | 1 << 11 | 1 << 22));
+    (a & b) + ((a ^ b) & halves).shr::<1>()
 }
 
 #[inline(always)]

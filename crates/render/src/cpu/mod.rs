@@ -174,9 +174,11 @@ impl Renderer {
         let camera = Camera::of(view, jitter_px);
         out.resize(camera.width, camera.height);
         let detail = match self.motion_detail {
-            MotionDetail::Full => Detail { full: false, texture_bias: 0.0, lod_error_px: LOD_ERROR_PX },
+            MotionDetail::Full => {
+                Detail { full: false, texture_bias: 0.0, lod_error_px: LOD_ERROR_PX, halves: false }
+            }
             MotionDetail::Coarse => {
-                Detail { full: false, texture_bias: 1.0, lod_error_px: 3.0 * LOD_ERROR_PX }
+                Detail { full: false, texture_bias: 0.25, lod_error_px: 3.0 * LOD_ERROR_PX, halves: true }
             }
         };
         let stats = self.draw(scene, camera, detail, None, Output::Motion(out, &mut history));
@@ -215,7 +217,7 @@ impl Renderer {
         }
         let stats = stats.unwrap_or_else(|| {
             self.show(&camera, sums.n, &mut sums.light, Output::Rest(&mut *out, faded));
-            let detail = Detail { full: true, texture_bias: 0.0, lod_error_px: 0.0 };
+            let detail = Detail { full: true, texture_bias: 0.0, lod_error_px: 0.0, halves: false };
             let (pool, scratch) = (&mut self.pool, &mut self.scratch[..]);
             let frame = Frame::prepare(scene, camera, self.level, detail, pool, scratch, &mut self.buffers);
             let stats = stats_of(&frame, began, scratch);
@@ -258,7 +260,7 @@ impl Renderer {
         let jitter_px = (halton(sample, 2) - 0.5, halton(sample, 3) - 0.5);
         let camera = Camera::of(view, jitter_px);
         // Many samples make a pixel: each may be sharper than a pixel alone could carry.
-        let detail = Detail { full: true, texture_bias: -0.75, lod_error_px: 0.0 };
+        let detail = Detail { full: true, texture_bias: -0.75, lod_error_px: 0.0, halves: false };
         let sums = Some((light, 1.0 / sample as f32));
         self.draw(scene, camera, detail, sums, output)
     }

@@ -51,6 +51,8 @@ pub(super) struct Target {
     pub(super) ids: Vec<Id>,
     /// In motion, the pixels that need no history (see [`super::history::find_inner`]); bit n is the first pixel plus n.
     pub(super) inner: Vec<u8>,
+    /// Those of them that are not shaded but become the mean of their left and right neighbours.
+    pub(super) holes: Vec<u8>,
     /// Pixels from one row to the next: a few more than the width, so that eights may overhang.
     pub(super) stride: usize,
     pub(super) width: i32,
@@ -72,6 +74,8 @@ impl Target {
         self.ids.resize(n, NOTHING);
         self.inner.clear();
         self.inner.resize(n / 8, 0);
+        self.holes.clear();
+        self.holes.resize(n / 8, 0);
         for row in self.depth.chunks_exact_mut(self.stride) {
             row[width as usize..].fill(f32::INFINITY);
         }

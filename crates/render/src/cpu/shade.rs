@@ -35,12 +35,12 @@ pub(super) const EIGHTS: usize = 8;
 pub(super) struct Batch {
     eights: [Eight; EIGHTS],
     n: usize,
-    memory: LookupMemory,
+    place: Place,
 }
 
 impl Default for Batch {
     fn default() -> Self {
-        Self { eights: std::array::from_fn(|_| Eight::default()), n: 0, memory: LookupMemory::default() }
+        Self { eights: std::array::from_fn(|_| Eight::default()), n: 0, place: Place::default() }
     }
 }
 
@@ -67,17 +67,17 @@ impl Batch {
 
     /// Shades what there is, in its order, and is empty again.
     pub(super) fn shade(&mut self, frame: &Frame<'_>) -> &[Eight] {
-        let Self { eights, n, memory } = self;
+        let Self { eights, n, place } = self;
         let eights = &mut eights[..std::mem::take(n)];
         meet(frame.level, frame, false, eights);
         for eight in &mut *eights {
-            look_up(frame, eight, memory);
+            look_up(frame, eight, place);
         }
         for alike in eights.chunk_by_mut(|a, b| is_rich(frame, a) == is_rich(frame, b)) {
             if alike.first().is_some_and(|eight| is_rich(frame, eight)) {
-                shine_richly(frame.level, frame, alike, memory);
+                shine_richly(frame.level, frame, alike, place);
             } else {
-                shine(frame.level, frame, alike, memory);
+                shine(frame.level, frame, alike, place);
             }
         }
         eights
@@ -85,7 +85,7 @@ impl Batch {
 
     /// The same for alpha alone.
     pub(super) fn alpha(&mut self, frame: &Frame<'_>) -> impl Iterator<Item = (&Eight, [f32; 8])> {
-        let Self { eights, n, memory } = self;
+        let Self { eights, n, place } = self;
         let eights = &mut eights[..std::mem::take(n)];
         meet(frame.level, frame, true, eights);
         eights.iter_mut().map(|eight| {
@@ -93,9 +93,9 @@ impl Batch {
             let factor = material.base_color[3];
             let mut alpha = eight.color[3].map(|alpha| alpha * factor);
             if let Some(sampled) = &material.base_color_texture {
-                let mut lookups = Lookups::new(frame, &eight.uvs, memory);
-                let [.., texel_alpha] = lookups.texel(sampled);
-                for (alpha, texel) in alpha.iter_mut().zip(texel_alpha) {
+                let mut lookups = Lookups::new(frame, &eight.uvs, place);
+                lookups.fill(sampled, &mut eight.texels[BASE_COLOR]);
+                for (alpha, texel) in alpha.iter_mut().zip(eight.texels[BASE_COLOR][3]) {
                     *alpha *= texel;
                 }
             }
@@ -112,16 +112,16 @@ const METALLIC_ROUGHNESS: usize = 2;
 const OCCLUSION: usize = 3;
 const EMISSIVE: usize = 4;
 
-fn look_up(frame: &Frame<'_>, eight: &mut Eight, memory: &mut LookupMemory) {
+fn look_up(frame: &Frame<'_>, eight: &mut Eight, place: &mut Place) {
     let material = eight.material(frame);
     if !material.is_textured {
         return;
     }
     let Eight { uvs, texels, .. } = eight;
-    let mut lookups = Lookups::new(frame, uvs, memory);
+    let mut lookups = Lookups::new(frame, uvs, place);
     let mut look_up = |kind: usize, sampled: &Option<Sampled>| {
         if let Some(sampled) = sampled {
-            texels[kind] = *lookups.texel(sampled);
+            lookups.fill(sampled, &mut texels[kind]);
         }
     };
     look_up(BASE_COLOR, &material.base_color_texture);
@@ -138,45 +138,40 @@ fn look_up(frame: &Frame<'_>, eight: &mut Eight, memory: &mut LookupMemory) {
     }
 }
 
-/// The place that was looked up last, and what was there.
-#[derive(Default)]
-struct LookupMemory {
-    place: Place,
-    texel: [[f32; 8]; 4],
-}
-
 /// Looks up an eight's textures.
 pub(super) struct Lookups<'a> {
     frame: &'a Frame<'a>,
     uvs: &'a [Coordinates; 2],
-    memory: &'a mut LookupMemory,
-    /// Of [`Sampled::place`], if the memory's place is this eight's.
+    /// Which was looked up last.
+    place: &'a mut Place,
+    /// Of [`Sampled::place`], if the place is this eight's.
     number: Option<u8>,
 }
 
 impl<'a> Lookups<'a> {
-    fn new(frame: &'a Frame<'a>, uvs: &'a [Coordinates; 2], memory: &'a mut LookupMemory) -> Self {
-        Self { frame, uvs, memory, number: None }
+    fn new(frame: &'a Frame<'a>, uvs: &'a [Coordinates; 2], place: &'a mut Place) -> Self {
+        Self { frame, uvs, place, number: None }
     }
 
     /// Linear RGBA.
-    fn texel(&mut self, sampled: &Sampled) -> &[[f32; 8]; 4] {
+    fn fill(&mut self, sampled: &Sampled, out: &mut [[f32; 8]; 4]) {
         let Frame { level, lod_bias, smooth, .. } = *self.frame;
         let texture = &self.frame.scene.textures[sampled.texture as usize];
-        let LookupMemory { place, texel } = &mut *self.memory;
+        let place = &mut *self.place;
         if self.number != Some(sampled.place) {
             let uv = &self.uvs[usize::from(sampled.second_uv)];
             locate(level, texture, sampled, uv, lod_bias, smooth, place);
             self.number = Some(sampled.place);
         }
-        fetch(level, texture, place, texel);
-        texel
+        fetch(level, texture, place, out);
     }
 
     /// The same, in registers.
     #[inline(always)]
     pub(super) fn of<S: Isa>(&mut self, sampled: &Sampled) -> [S::F; 4] {
-        loaded::<S>(self.texel(sampled))
+        let mut texel = [[0.0; 8]; 4];
+        self.fill(sampled, &mut texel);
+        loaded::<S>(&texel)
     }
 }
 
@@ -192,29 +187,29 @@ fn is_rich(frame: &Frame<'_>, eight: &Eight) -> bool {
 
 vectorized! {
     /// Fills the light of eights from all else in them.
-    fn shine(frame: &Frame<'_>, eights: &mut [Eight], memory: &mut LookupMemory) = shine_plain_lanes;
+    fn shine(frame: &Frame<'_>, eights: &mut [Eight], place: &mut Place) = shine_plain_lanes;
 }
 
 vectorized! {
     /// The same with lamps and coatings, which have to be paid for although most materials have none.
-    fn shine_richly(frame: &Frame<'_>, eights: &mut [Eight], memory: &mut LookupMemory) = shine_rich_lanes;
+    fn shine_richly(frame: &Frame<'_>, eights: &mut [Eight], place: &mut Place) = shine_rich_lanes;
 }
 
 #[inline(always)]
-fn shine_plain_lanes<S: Isa>(frame: &Frame<'_>, eights: &mut [Eight], memory: &mut LookupMemory) {
-    shine_lanes::<S, false>(frame, eights, memory);
+fn shine_plain_lanes<S: Isa>(frame: &Frame<'_>, eights: &mut [Eight], place: &mut Place) {
+    shine_lanes::<S, false>(frame, eights, place);
 }
 
 #[inline(always)]
-fn shine_rich_lanes<S: Isa>(frame: &Frame<'_>, eights: &mut [Eight], memory: &mut LookupMemory) {
-    shine_lanes::<S, true>(frame, eights, memory);
+fn shine_rich_lanes<S: Isa>(frame: &Frame<'_>, eights: &mut [Eight], place: &mut Place) {
+    shine_lanes::<S, true>(frame, eights, place);
 }
 
 #[inline(always)]
-fn shine_lanes<S: Isa, const RICH: bool>(frame: &Frame<'_>, eights: &mut [Eight], memory: &mut LookupMemory) {
+fn shine_lanes<S: Isa, const RICH: bool>(frame: &Frame<'_>, eights: &mut [Eight], place: &mut Place) {
     for eight in eights {
         let material = eight.material(frame);
-        let light = light_of::<S, RICH>(frame, eight, material, memory);
+        let light = light_of::<S, RICH>(frame, eight, material, place);
         let n_channels = if material.alpha_mode == AlphaMode::Blend { 6 } else { 3 };
         for channel in 0..n_channels {
             light[channel].store(&mut eight.light[channel]);
@@ -242,7 +237,7 @@ fn light_of<S: Isa, const RICH: bool>(
     frame: &Frame<'_>,
     eight: &Eight,
     material: &ShadedMaterial,
-    memory: &mut LookupMemory,
+    place: &mut Place,
 ) -> [S::F; 6] {
     let k = S::F::splat;
     let [red, green, blue, alpha] = base_color::<S>(eight, material);
@@ -280,7 +275,7 @@ fn light_of<S: Isa, const RICH: bool>(
 
     // No closures here: they would not be compiled for the instruction set.
     let mut coat = Coat::<S>::none(F0);
-    let mut lookups = Lookups::new(frame, &eight.uvs, memory);
+    let mut lookups = Lookups::new(frame, &eight.uvs, place);
     let coating = if RICH { material.coating.as_deref() } else { None };
     let mut f90 = k(1.0);
     if let Some(coating) = coating {

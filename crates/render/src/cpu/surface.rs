@@ -92,7 +92,7 @@ fn meet_one<S: Isa>(frame: &Frame<'_>, only_alpha: bool, eight: &mut Eight) {
     let material = eight.material(frame);
     let placed = &frame.placed[eight.instance as usize];
     let (x, y) = (S::F::load(&eight.x), S::F::load(&eight.y));
-    let surface = Surface::<S>::of(frame, eight, x, y);
+    let surface = Surface::<S>::of(frame, eight, x, y, material.is_textured);
     if material.is_textured {
         surface.texture_coordinates(frame, material, eight);
     }
@@ -190,14 +190,14 @@ struct Surface<S: Isa> {
     weights: [S::F; 2],
     /// The triangle faces away.
     back: S::I,
-    /// How the weights change to the right and down: of corner 1, of corner 2.
+    /// How the weights change to the right and down: of corner 1, of corner 2. Zero unless asked for.
     weights_right: [S::F; 2],
     weights_down: [S::F; 2],
 }
 
 impl<S: Isa> Surface<S> {
     #[inline(always)]
-    fn of(frame: &Frame<'_>, eight: &Eight, x: S::F, y: S::F) -> Self {
+    fn of(frame: &Frame<'_>, eight: &Eight, x: S::F, y: S::F, with_slopes: bool) -> Self {
         let k = S::F::splat;
         let fields = fields_of::<S>(frame, &eight.ids);
         let a = [fields[0][0].float_bits(), fields[0][1].float_bits(), fields[0][2].float_bits()];
@@ -217,14 +217,16 @@ impl<S: Isa> Surface<S> {
         let inverse = k(1.0) / safe;
         let w1 = dot::<S>(ray, for1) * inverse;
         let w2 = dot::<S>(ray, for2) * inverse;
-        // How the weights change with the ray: the quotient rule, the divisor taken out.
-        let mut slopes = [[w1, w2], [w1, w2]];
-        for (n, step) in [right, down].into_iter().enumerate() {
-            let change = dot::<S>(step, normal);
-            slopes[n] = [
-                (dot::<S>(step, for1) - w1 * change) * inverse,
-                (dot::<S>(step, for2) - w2 * change) * inverse,
-            ];
+        let mut slopes = [[k(0.0); 2]; 2];
+        if with_slopes {
+            // The quotient rule, the divisor taken out.
+            for (n, step) in [right, down].into_iter().enumerate() {
+                let change = dot::<S>(step, normal);
+                slopes[n] = [
+                    (dot::<S>(step, for1) - w1 * change) * inverse,
+                    (dot::<S>(step, for2) - w2 * change) * inverse,
+                ];
+            }
         }
         let [weights_right, weights_down] = slopes;
         // Rounding may place the point just outside of the triangle, and inner pixels are shaded beside their samples.
@@ -354,19 +356,31 @@ fn unpacked_tangent<S: Isa>(packed: S::I) -> V3<S> {
     octahedral::<S>(packed.shl::<16>().sar::<16>(), packed.shl::<1>().sar::<17>().shl::<1>())
 }
 
-/// The direction of an octahedral pair, of unit length within 0.2 %: enough for a weight.
+/// Of a polynomial that is within 0.3 % of `1 / sqrt(x)` for x from 1/3 to 1 (by Remez' algorithm), with the unit of
+/// octahedral pairs taken out.
+#[expect(clippy::cast_possible_truncation, reason = "rounded to f32")]
+const INVERSE_ROOT: [f32; 4] = {
+    const UNIT: f64 = 1.0 / 32767.0;
+    const SQUARE: f64 = UNIT * UNIT;
+    [
+        (2.889_865_6 * UNIT) as f32,
+        (-4.849_578_6 * UNIT * SQUARE) as f32,
+        (4.646_499_1 * UNIT * SQUARE * SQUARE) as f32,
+        (-1.689_681_2 * UNIT * SQUARE * SQUARE * SQUARE) as f32,
+    ]
+};
+
+/// The direction of an octahedral pair, of unit length within 0.3 %: enough for a weight.
 #[inline(always)]
 fn octahedral<S: Isa>(x: S::I, y: S::I) -> V3<S> {
     let k = S::F::splat;
-    let (x, y) = (x.to_float() * k(1.0 / 32767.0), y.to_float() * k(1.0 / 32767.0));
-    let z = k(1.0) - x.abs() - y.abs();
+    let (x, y) = (x.to_float(), y.to_float());
+    let z = k(32767.0) - x.abs() - y.abs();
     let fold = (-z).max(k(0.0));
     let x = x - S::F::select(x.bits(), -fold, fold);
     let y = y - S::F::select(y.bits(), -fold, fold);
     let squared = dot::<S>([x, y, z], [x, y, z]);
-    // The well-known estimate of 1 / sqrt and a Newton step: no division, and the same on any processor.
-    let estimate = (S::I::splat(0x5f37_59df) - squared.bits().shr::<1>()).float_bits();
-    let half = squared * k(-0.5);
-    let inverse = estimate * (half * estimate).mul_add(estimate, k(1.5));
+    let [c0, c1, c2, c3] = INVERSE_ROOT;
+    let inverse = squared.mul_add(squared.mul_add(squared.mul_add(k(c3), k(c2)), k(c1)), k(c0));
     [x * inverse, y * inverse, z * inverse]
 }

@@ -49,12 +49,7 @@ fn encode_video_lanes<S: Isa>(block: &Block, place: (usize, usize), out: &mut Vi
 }
 
 #[inline(always)]
-fn encode_packed_lanes<S: Isa>(
-    rows: [&[u32]; 2],
-    empty: &[[u32; 8]; 2],
-    y: usize,
-    out: &mut VideoRows<'_>,
-) {
+fn encode_packed_lanes<S: Isa>(rows: [&[u32]; 2], empty: &[[u32; 8]; 2], y: usize, out: &mut VideoRows<'_>) {
     let empty = [S::I::load_u32(&empty[0]), S::I::load_u32(&empty[1])];
     let (first, second) = (rows[0].as_chunks::<8>().0, rows[1].as_chunks::<8>().0);
     let [y0, y1] = &mut out.y;
@@ -118,6 +113,12 @@ fn encode_rgb_lanes<S: Isa>(block: &Block, place: (usize, usize), out: &mut [[[u
 /// Generation Post Processing in Call of Duty: Advanced Warfare", SIGGRAPH 2014), 0 to 1. It stands still, which video
 /// encoders like.
 #[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    reason = "pixel positions"
+)]
 fn dither<S: Isa>(x: usize, y: usize) -> S::F {
     let k = S::F::splat;
     let x = (S::I::iota() + S::I::splat(x as i32)).to_float();

@@ -3,7 +3,7 @@
 
 use std::num::NonZeroUsize;
 
-use render::{REFINE_SAMPLES, RenderScene, Renderer, View, Yuv420};
+use render::{MotionDetail, REFINE_SAMPLES, RenderScene, Renderer, View, Yuv420};
 use scene::math::{Affine3A, Quat, Vec3};
 use scene::{Material, Sampler};
 
@@ -138,21 +138,27 @@ struct Orbit {
     /// Each by a renderer that has seen nothing before: without anti-aliasing.
     single: Vec<Vec<f32>>,
     moving: Vec<Vec<f32>>,
+    /// As under load.
+    coarse: Vec<Vec<f32>>,
 }
 
 impl Orbit {
     fn new(scene: &RenderScene, step_degrees: f32) -> Self {
         let fresh = || Renderer::new(NonZeroUsize::MIN);
-        let (mut mover, mut stills) = (fresh(), fresh());
-        let mut out = Yuv420::default();
-        let mut pictures = Self { references: Vec::new(), single: Vec::new(), moving: Vec::new() };
+        let (mut mover, mut coarse, mut stills) = (fresh(), fresh(), fresh());
+        coarse.set_motion_detail(MotionDetail::Coarse);
+        let (mut out, mut coarse_out) = (Yuv420::default(), Yuv420::default());
+        let mut pictures =
+            Self { references: Vec::new(), single: Vec::new(), moving: Vec::new(), coarse: Vec::new() };
         for frame in 0..WARM_UP + FRAMES {
             let view = orbit(frame, step_degrees);
             mover.render(scene, &view, &mut out);
+            coarse.render(scene, &view, &mut coarse_out);
             if frame < WARM_UP {
                 continue;
             }
             pictures.moving.push(of_video(&out));
+            pictures.coarse.push(of_video(&coarse_out));
             fresh().render(scene, &view, &mut out);
             pictures.single.push(of_video(&out));
             pictures.references.push(luma(&stills.still(scene, &view, SAMPLES)));
@@ -186,12 +192,16 @@ fn textures_in_motion_are_as_sharp() {
     let scene = print_and_scratches();
     for step_degrees in [0.1, 0.5, 3.0] {
         let orbit = Orbit::new(&scene, step_degrees);
-        let [moving, single] =
-            [&orbit.moving, &orbit.single].map(|frames| Stability::of(frames, &orbit.references));
-        println!("{step_degrees} degrees a frame: {moving:?}; without anti-aliasing {single:?}");
+        let [moving, coarse, single] = [&orbit.moving, &orbit.coarse, &orbit.single]
+            .map(|frames| Stability::of(frames, &orbit.references));
+        println!(
+            "{step_degrees} degrees a frame: {moving:?}; under load {coarse:?}; without anti-aliasing {single:?}"
+        );
         // History in place of textures would more than double the error.
         assert!(moving.error < single.error * 1.3, "{step_degrees}: {moving:?} {single:?}");
         assert!(moving.unsteady < single.unsteady * 1.3, "{step_degrees}: {moving:?} {single:?}");
+        // Every other pixel is shaded.
+        assert!(coarse.error < single.error * 1.6, "{step_degrees}: {coarse:?} {single:?}");
     }
 }
 

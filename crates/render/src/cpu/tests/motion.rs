@@ -107,3 +107,27 @@ fn a_surface_takes_its_light_along_when_the_camera_moves() {
         assert!(db > 36.0, "frame {n}: {db} dB");
     }
 }
+
+#[test]
+fn under_load_every_size_and_any_number_of_threads_give_the_same_whole_picture() {
+    let scene = everything().scene();
+    for (width, height) in [(W, 96), (W + 1, 97), (8, 9), (17, 4), (33, 2), (1, 1), (640, 67)] {
+        let view = View { width, height, ..view_from(3.0) };
+        let pictures = |n_threads: usize, detail: MotionDetail| -> Vec<Yuv420> {
+            let mut renderer = Renderer::new(threads(n_threads));
+            renderer.set_motion_detail(detail);
+            let frame = |n: usize| {
+                let mut out = Yuv420::default();
+                renderer.render(&scene, &turned(&view, n as f32 * 0.01), &mut out);
+                out
+            };
+            (0..4).map(frame).collect()
+        };
+        let (one, three) = (pictures(1, MotionDetail::Coarse), pictures(3, MotionDetail::Coarse));
+        assert!(one == three, "{width} x {height}");
+        for (coarse, full) in one.iter().zip(pictures(2, MotionDetail::Full)) {
+            let db = psnr(&coarse.y, &full.y);
+            assert!(db > 26.0, "{width} x {height}: {db} dB");
+        }
+    }
+}
