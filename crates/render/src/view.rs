@@ -113,6 +113,15 @@ impl Camera {
         (middle(self.width) - self.center_x_px, middle(self.height) - self.center_y_px)
     }
 
+    /// What makes homogeneous pixel positions of positions from the eye (world axes): the scalar products with these are
+    /// pixel x and y, each times w, and w, the distance along `forward`.
+    pub(crate) fn pixel_rows(&self) -> [DVec3; 3] {
+        let focal = f64::from(self.focal_px);
+        let x = self.right * focal + self.forward * f64::from(self.center_x_px);
+        let y = self.up * -focal + self.forward * f64::from(self.center_y_px);
+        [x, y, self.forward]
+    }
+
     /// Ray direction (not of unit length: its part along `forward` is `focal_px`) at a pixel position, where (0, 0)
     /// is the centre of the top left pixel.
     pub(crate) fn ray(&self, x_px: f32, y_px: f32) -> DVec3 {

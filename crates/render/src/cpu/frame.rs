@@ -150,21 +150,18 @@ impl Placed {
         let offset = m.translation - camera.eye;
         let row =
             |v: DVec3| DVec4::new(v.dot(axes.x_axis), v.dot(axes.y_axis), v.dot(axes.z_axis), v.dot(offset));
-        let focal = f64::from(camera.focal_px);
-        let w = row(camera.forward);
-        let x = row(camera.right) * focal + w * f64::from(camera.center_x_px);
-        let y = row(camera.up) * -focal + w * f64::from(camera.center_y_px);
+        let [x, y, w] = camera.pixel_rows().map(|v| narrow4(row(v)));
         let inverse = instance.mesh_from_world.matrix3;
         // Any factor will do for rays and normals: these keep numbers near 1.
-        let unit = f64::from(instance.scale) / focal;
+        let unit = f64::from(instance.scale) / f64::from(camera.focal_px);
         let ray = |v: DVec3| narrow3(inverse * v * unit);
         let normals = inverse.transpose() * f64::from(instance.scale);
         let tangents = axes * (1.0 / f64::from(instance.scale));
         Self {
             is_seen: true,
-            x: narrow4(x),
-            y: narrow4(y),
-            w: narrow4(w),
+            x,
+            y,
+            w,
             eye: narrow3(instance.mesh_from_world.transform_point3(camera.eye)),
             ray: ray(camera.ray(0.0, 0.0)),
             ray_x: ray(camera.right),
@@ -216,22 +213,13 @@ struct WorldFrustum {
 
 impl WorldFrustum {
     fn of(camera: &Camera, near: f32) -> Self {
-        let (x, y, w) = rows_of_pixels(camera);
-        let row = |v: DVec3| narrow3(v).extend(0.0);
-        Self { eye: camera.eye, frustum: Frustum::of(row(x), row(y), row(w), camera, near) }
+        let [x, y, w] = camera.pixel_rows().map(|v| narrow3(v).extend(0.0));
+        Self { eye: camera.eye, frustum: Frustum::of(x, y, w, camera, near) }
     }
 
     fn sees(&self, instance: &Instance) -> bool {
         self.frustum.sees(narrow3(instance.center - self.eye), instance.radius)
     }
-}
-
-/// What makes homogeneous pixel positions of a position from the eye: x, y, w.
-fn rows_of_pixels(camera: &Camera) -> (DVec3, DVec3, DVec3) {
-    let focal = f64::from(camera.focal_px);
-    let x = camera.right * focal + camera.forward * f64::from(camera.center_x_px);
-    let y = camera.up * -focal + camera.forward * f64::from(camera.center_y_px);
-    (x, y, camera.forward)
 }
 
 /// Where a sphere is.

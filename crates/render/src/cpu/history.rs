@@ -11,8 +11,6 @@
 //! All this is for edges. Within a smooth surface there is nothing to smooth that mip maps do not, and history that is looked
 //! up between pixels frame after frame blurs what they show ([`find_inner`]).
 
-use scene::math::DVec3;
-
 use super::frame::{Frame, Id, NOTHING};
 use super::halton;
 use super::raster::Target;
@@ -141,20 +139,16 @@ impl Moved {
         let near = f64::from(from.near);
         let (from, to) = (&from.camera, &to.camera);
         let unit = 1.0 / f64::from(from.focal_px);
-        let row = |axis: DVec3| {
-            [
-                axis.dot(from.right) * unit,
-                -axis.dot(from.up) * unit,
-                axis.dot(from.ray(0.0, 0.0)) * unit,
-                axis.dot(from.eye - to.eye) / near,
-            ]
-        };
-        let focal = f64::from(to.focal_px);
-        let [x, y, w] = [row(to.right), row(-to.up), row(to.forward)];
-        let pixels = |row: [f64; 4], center: f32| {
-            std::array::from_fn(|n| narrow(row[n] * focal + w[n] * f64::from(center)))
-        };
-        Self { rows: [pixels(x, to.center_x_px), pixels(y, to.center_y_px), w.map(narrow)] }
+        let rows = to.pixel_rows().map(|row| {
+            let there = [
+                row.dot(from.right) * unit,
+                -row.dot(from.up) * unit,
+                row.dot(from.ray(0.0, 0.0)) * unit,
+                row.dot(from.eye - to.eye) / near,
+            ];
+            there.map(narrow)
+        });
+        Self { rows }
     }
 
     /// x and y there, and whether it is in front of that camera.
