@@ -170,12 +170,13 @@ fn scene(name: &str) -> Option<Orbit> {
         return around(one(torus(thousands * 1000)), 0.62);
     }
     match name {
-        // The picture full of textured surface: from within a bumpy ball.
-        "full-hd" | "full" => {
+        // The picture full of textured surface: from within a bumpy ball; of small triangles, four pixels each.
+        "full-hd" | "full" | "full-fine" => {
             let ball = |u: f32, v: f32| {
                 -4.0 * sphere_point(u, v) * (1.0 + 0.02 * (u * 40.0).sin() * (v * 30.0).sin())
             };
-            let model = one(Sheet::of(100_000, ball));
+            let n_triangles = if name == "full-fine" { 2_500_000 } else { 100_000 };
+            let model = one(Sheet::of(n_triangles, ball));
             let size = if name == "full-hd" { (1920, 1080) } else { HD };
             Some(Orbit { model, nearer: 0.05, swing: 0.0, size })
         }

@@ -61,6 +61,8 @@ pub(super) struct Frame<'a> {
     /// By instance; stale for those that are not visible.
     pub(super) placed: Vec<Placed>,
     pub(super) visible: Vec<Visible>,
+    /// By visible cluster, where its triangles and vertices are: what shading looks up for each pixel.
+    pub(super) corners: Vec<[u32; 2]>,
     pub(super) bands: Bands,
     /// As many as the scene has.
     pub(super) lights: Vec<Shining>,
@@ -102,7 +104,7 @@ impl Bands {
 pub(super) struct Visible {
     pub(super) instance: u32,
     pub(super) cluster: u32,
-    /// As in the cluster: what shading looks up for each pixel.
+    /// As in the cluster.
     pub(super) triangles_at: u32,
     pub(super) vertices_at: u32,
     first_band: u16,
@@ -388,6 +390,7 @@ impl<'a> Frame<'a> {
             far,
             placed: std::mem::take(&mut buffers.placed),
             visible: std::mem::take(&mut buffers.visible),
+            corners: std::mem::take(&mut buffers.corners),
             bands,
             lights,
             n_triangles: 0,
@@ -406,6 +409,7 @@ impl<'a> Frame<'a> {
     pub(super) fn finish(self, buffers: &mut FrameBuffers) {
         buffers.placed = self.placed;
         buffers.visible = self.visible;
+        buffers.corners = self.corners;
         buffers.bands = self.bands;
         buffers.lights = self.lights;
     }
@@ -538,6 +542,8 @@ impl<'a> Frame<'a> {
         for task in tasks {
             self.visible.extend_from_slice(&task.found);
         }
+        self.corners.clear();
+        self.corners.extend(self.visible.iter().map(|v| [v.triangles_at, v.vertices_at]));
         let Bands { n, starts, clusters, order, .. } = &mut self.bands;
         starts.clear();
         starts.resize(DISTANCES as usize + 1, 0);
@@ -607,6 +613,7 @@ pub(super) struct Detail {
 pub(super) struct FrameBuffers {
     placed: Vec<Placed>,
     visible: Vec<Visible>,
+    corners: Vec<[u32; 2]>,
     bands: Bands,
     lights: Vec<Shining>,
     /// Of which scene `tasks` are.

@@ -166,20 +166,21 @@ fn repeated<S: Isa>(v: &Vertex) -> [S::I; 8] {
 /// The vertices' fields by corner, field and lane.
 #[inline(always)]
 fn fields_of<S: Isa>(frame: &Frame<'_>, ids: &[Id; 8]) -> [[S::I; 8]; 3] {
-    let [a, b, c] = corners_of(frame, ids[0]);
     if *ids == [ids[0]; 8] {
+        let [a, b, c] = corners_of(frame, ids[0]);
         return [repeated::<S>(a), repeated::<S>(b), repeated::<S>(c)];
     }
-    let (mut at_a, mut at_b, mut at_c) = ([a; 8], [b; 8], [c; 8]);
-    for lane in 1..8 {
-        // Neighbours often show the same triangle.
-        [at_a[lane], at_b[lane], at_c[lane]] = if ids[lane] == ids[lane - 1] {
-            [at_a[lane - 1], at_b[lane - 1], at_c[lane - 1]]
-        } else {
-            corners_of(frame, ids[lane])
-        };
-    }
-    [S::I::transpose(at_a), S::I::transpose(at_b), S::I::transpose(at_c)]
+    let clusters = &frame.scene.clusters;
+    let (six, ids) = (S::I::splat(63), S::I::load_u32(ids));
+    let (triangles_at, vertices_at) =
+        S::I::gather_pairs(frame.corners.as_flattened(), ids.shr::<7>().shl::<1>());
+    let triangle = triangles_at.shl::<3>() + (ids & S::I::splat(127));
+    let packed = S::I::gather(clusters.triangles.as_flattened(), triangle);
+    [
+        S::I::rows(&clusters.vertices, vertices_at + (packed & six)),
+        S::I::rows(&clusters.vertices, vertices_at + (packed.shr::<8>() & six)),
+        S::I::rows(&clusters.vertices, vertices_at + (packed.shr::<16>() & six)),
+    ]
 }
 
 /// Where eight rays meet their triangles.

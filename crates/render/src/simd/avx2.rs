@@ -305,37 +305,36 @@ impl Int for I8 {
         })
     }
     #[inline(always)]
-    fn transpose(rows: [&[u32; LANES]; LANES]) -> [Self; LANES] {
-        #[inline(always)]
-        fn half(rows: [&[u32; LANES]; LANES], low: usize) -> [__m256i; 4] {
-            // SAFETY: each row has eight integers.
-            op!({
-                let a = _mm256_loadu_si256(rows[low].as_ptr().cast());
-                let b = _mm256_loadu_si256(rows[low + 1].as_ptr().cast());
-                let c = _mm256_loadu_si256(rows[low + 2].as_ptr().cast());
-                let d = _mm256_loadu_si256(rows[low + 3].as_ptr().cast());
-                let ab_low = _mm256_unpacklo_epi32(a, b);
-                let ab_high = _mm256_unpackhi_epi32(a, b);
-                let cd_low = _mm256_unpacklo_epi32(c, d);
-                let cd_high = _mm256_unpackhi_epi32(c, d);
-                [
-                    _mm256_unpacklo_epi64(ab_low, cd_low),
-                    _mm256_unpackhi_epi64(ab_low, cd_low),
-                    _mm256_unpacklo_epi64(ab_high, cd_high),
-                    _mm256_unpackhi_epi64(ab_high, cd_high),
-                ]
-            })
+    fn rows(table: &[[u32; LANES]], index: Self) -> [Self; LANES] {
+        let Some(last) = table.len().checked_sub(1).and_then(|last| i32::try_from(last).ok()) else {
+            return [Self::splat(0); LANES];
+        };
+        let mut at = [0; LANES];
+        Self(op!(_mm256_min_epu32(index.0, _mm256_set1_epi32(last)))).store(&mut at);
+        // Half a row of lane n, and of lane n + 4.
+        macro_rules! halves {
+            ($lane:expr, $half:expr) => {{
+                let low = table.as_ptr().add(at[$lane] as usize).cast::<__m128i>().add($half);
+                let high = table.as_ptr().add(at[$lane + 4] as usize).cast::<__m128i>().add($half);
+                _mm256_set_m128i(_mm_loadu_si128(high), _mm_loadu_si128(low))
+            }};
         }
-        let (a, b) = (half(rows, 0), half(rows, 4));
-        op!([
-            Self(_mm256_permute2x128_si256::<0x20>(a[0], b[0])),
-            Self(_mm256_permute2x128_si256::<0x20>(a[1], b[1])),
-            Self(_mm256_permute2x128_si256::<0x20>(a[2], b[2])),
-            Self(_mm256_permute2x128_si256::<0x20>(a[3], b[3])),
-            Self(_mm256_permute2x128_si256::<0x31>(a[0], b[0])),
-            Self(_mm256_permute2x128_si256::<0x31>(a[1], b[1])),
-            Self(_mm256_permute2x128_si256::<0x31>(a[2], b[2])),
-            Self(_mm256_permute2x128_si256::<0x31>(a[3], b[3])),
-        ])
+        macro_rules! columns {
+            ($half:expr) => {{
+                let (a, b, c, d) =
+                    (halves!(0, $half), halves!(1, $half), halves!(2, $half), halves!(3, $half));
+                let (ab_low, ab_high) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+                let (cd_low, cd_high) = (_mm256_unpacklo_epi32(c, d), _mm256_unpackhi_epi32(c, d));
+                [
+                    Self(_mm256_unpacklo_epi64(ab_low, cd_low)),
+                    Self(_mm256_unpackhi_epi64(ab_low, cd_low)),
+                    Self(_mm256_unpacklo_epi64(ab_high, cd_high)),
+                    Self(_mm256_unpackhi_epi64(ab_high, cd_high)),
+                ]
+            }};
+        }
+        // SAFETY: each index is at most that of the last row, and a row has two halves.
+        let ([a, b, c, d], [e, f, g, h]) = unsafe { (columns!(0), columns!(1)) };
+        [a, b, c, d, e, f, g, h]
     }
 }

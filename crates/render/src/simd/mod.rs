@@ -183,8 +183,9 @@ pub(crate) trait Int:
     fn gather_pairs(table: &[u32], index: Self) -> (Self, Self);
     /// `table[index & 63]`.
     fn lookup(table: &[i32; 64], index: Self) -> Self;
-    /// Element i of the result holds element i of each row.
-    fn transpose(rows: [&[u32; LANES]; LANES]) -> [Self; LANES];
+    /// Rows `table[min(index, len - 1)]`, index unsigned; zeros from an empty table. Element i of the result holds element i
+    /// of each lane's row.
+    fn rows(table: &[[u32; LANES]], index: Self) -> [Self; LANES];
 
     /// 0, 1, … 7.
     #[inline(always)]

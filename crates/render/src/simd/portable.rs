@@ -261,10 +261,11 @@ impl Int for I8 {
         each!(I8, |i| table[index.0[i] as usize & 63])
     }
     #[inline(always)]
-    fn transpose(rows: [&[u32; LANES]; LANES]) -> [Self; LANES] {
+    fn rows(table: &[[u32; LANES]], index: Self) -> [Self; LANES] {
         let mut out = [Self([0; LANES]); LANES];
-        for (lane, row) in rows.iter().enumerate() {
-            for (column, x) in row.iter().enumerate() {
+        let Some(last) = table.len().checked_sub(1) else { return out };
+        for lane in 0..LANES {
+            for (column, x) in table[(index.0[lane] as u32 as usize).min(last)].iter().enumerate() {
                 out[column].0[lane] = *x as i32;
             }
         }

@@ -91,7 +91,9 @@ fn all_of<S: Isa>(inputs: &Inputs) -> Results {
         ("round", a.round_to_int()),
         ("sums of pairs", a.pair_sums(b).bits()),
     ];
-    out.extend(S::I::transpose(std::array::from_fn(|n| &rows[n])).map(|row| ("transpose", row)));
+    out.extend(S::I::rows(rows, i & S::I::splat(15)).map(|column| ("rows", column)));
+    out.extend(S::I::rows(rows, i).map(|column| ("rows, far out", column)));
+    out.extend(S::I::rows(&[], i).map(|column| ("rows of nothing", column)));
     out.into_iter().map(|(name, lanes)| (name, lanes.array())).collect()
 }
 
@@ -198,7 +200,10 @@ fn expected(inputs: &Inputs, n: usize) -> Vec<Right> {
             of[n % 4 * 2] + of[n % 4 * 2 + 1]
         }),
     ];
-    out.extend((0..8).map(|column| Is(rows[n][column] as i32)));
+    let row = |index: i32| rows[(index as u32 as usize).min(7)];
+    out.extend((0..8).map(|column| Is(row(i & 15)[column] as i32)));
+    out.extend((0..8).map(|column| Is(row(i)[column] as i32)));
+    out.extend([Is(0); 8]);
     out
 }
 
