@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use ::scene::math::{Mat3, Quat, Vec3};
 use ::scene::{Aabb, Model};
 use anyhow::{Context, Result, ensure};
-use render::{Look, RenderScene, Renderer, View, Yuv420};
+use render::{Look, MotionDetail, RenderScene, Renderer, View, Yuv420};
 
 use self::agree::Shape;
 use self::filter::{Cell, Distance, Look as Lit};
@@ -54,6 +54,8 @@ struct Camera {
 pub(crate) fn run(tools: &Tools, words: &str) -> Result<Matrix> {
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let mut renderer = Renderer::new(threads);
+    let mut loaded = Renderer::new(threads);
+    loaded.set_motion_detail(MotionDetail::Coarse);
     let empty = RenderScene::build(&Model::default(), &mut |_fraction| ())?;
     let mut matrix = Matrix::default();
     let all = filter::cells(words)?;
@@ -73,8 +75,13 @@ pub(crate) fn run(tools: &Tools, words: &str) -> Result<Matrix> {
             let scene = RenderScene::build(&model, &mut |_fraction| ())?;
             ensure!(scene.triangles() == model.triangles(), "all triangles are in the scene");
             for cell in same_material {
-                let mut stage =
-                    Stage { orbit: &orbit, scene: &scene, empty: &empty, renderer: &mut renderer };
+                let mut stage = Stage {
+                    orbit: &orbit,
+                    scene: &scene,
+                    empty: &empty,
+                    renderer: &mut renderer,
+                    loaded: &mut loaded,
+                };
                 let row = stage.measure(cell, &mut peers, tools).with_context(|| cell.to_string())?;
                 eprintln!("{row}");
                 matrix.rows.push(row);
@@ -90,13 +97,15 @@ struct Stage<'a> {
     scene: &'a RenderScene,
     empty: &'a RenderScene,
     renderer: &'a mut Renderer,
+    /// One with less detail, as a host that is under load.
+    loaded: &'a mut Renderer,
 }
 
 impl Stage<'_> {
     fn measure(&mut self, cell: &Cell, peers: &mut [Peer], tools: &Tools) -> Result<Row> {
         self.all_triangles_are_drawn(cell)?;
         let mut picture = Yuv420::default();
-        let mut ours = Side::default();
+        let (mut ours, mut under_load) = (Side::default(), Side::default());
         let mut theirs: Vec<Side> = peers.iter().map(|_| Side::default()).collect();
         let mut n_pictures = PICTURES_MIN;
         let mut at = 0;
@@ -108,13 +117,15 @@ impl Stage<'_> {
             let began = Instant::now();
             let camera = self.orbit.camera(cell, at);
             let view = view(&camera, cell);
-            let (cpu, ours_began) = (cpu_ms_of(std::process::id()), Instant::now());
-            self.renderer.render(self.scene, &view, &mut picture);
-            let wall = ours_began.elapsed().as_secs_f64() * 1e3;
             let timed = at >= WARM_UP;
-            if timed {
-                ours.wall_ms.push(wall);
-                ours.cpu_ms.push(cpu_ms_of(std::process::id()) - cpu);
+            for (renderer, side) in [(&mut *self.loaded, &mut under_load), (&mut *self.renderer, &mut ours)] {
+                let (cpu, began) = (cpu_ms_of(std::process::id()), Instant::now());
+                renderer.render(self.scene, &view, &mut picture);
+                let wall = began.elapsed().as_secs_f64() * 1e3;
+                if timed {
+                    side.wall_ms.push(wall);
+                    side.cpu_ms.push(cpu_ms_of(std::process::id()) - cpu);
+                }
             }
             for (peer, side) in peers.iter_mut().zip(&mut theirs) {
                 let cpu = peer.cpu_ms();
@@ -149,7 +160,7 @@ impl Stage<'_> {
             );
             beside.push((side, overlap, likeness));
         }
-        Ok(Row::new(*cell, shape.share(), &ours, &beside))
+        Ok(Row::new(*cell, shape.share(), [&ours, &under_load], &beside))
     }
 
     /// No side may leave out triangles for speed: in motion ours draws the clusters that it draws at rest, where detail is

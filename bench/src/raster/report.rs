@@ -83,13 +83,16 @@ pub(super) struct Row {
     /// Share of the picture that the model covers, 0 to 1.
     coverage: f64,
     ours: Figures,
+    /// Ours with less detail, as under load.
+    under_load: Figures,
     /// In the order of [`Matrix::peers`].
     peers: Vec<Beside>,
 }
 
 impl Row {
-    /// `peers` with overlap and likeness.
-    pub(super) fn new(cell: Cell, coverage: f64, ours: &Side, peers: &[(Side, f64, f64)]) -> Self {
+    /// `own`: at full detail and as under load; `peers` with overlap and likeness.
+    pub(super) fn new(cell: Cell, coverage: f64, own: [&Side; 2], peers: &[(Side, f64, f64)]) -> Self {
+        let [ours, under_load] = own;
         let beside = |(side, overlap, likeness): &(Side, f64, f64)| Beside {
             figures: Figures::of(side),
             ratio: side.over(ours),
@@ -102,6 +105,7 @@ impl Row {
             pictures: ours.wall_ms.len(),
             coverage,
             ours: Figures::of(ours),
+            under_load: Figures::of(under_load),
             peers: peers.iter().map(beside).collect(),
         }
     }
@@ -115,6 +119,7 @@ impl Row {
             format!("{:.0} %", self.coverage * 100.0),
             self.pictures.to_string(),
             took(&self.ours),
+            took(&self.under_load),
         ]);
         cells.extend(self.peers.iter().map(|peer| took(&peer.figures)));
         for Beside { ratio: Ratio { median, min, max, cpu }, .. } in &self.peers {
@@ -177,10 +182,11 @@ impl Matrix {
             row.cell.size.1 == 1080 && row.cell.distance == Distance::Full && row.cell.look == Look::Textured
         });
         if let Some(slowest) = filled.max_by(|a, b| a.ours.wall_ms.total_cmp(&b.ours.wall_ms)) {
-            let fps = 1000.0 / slowest.ours.wall_ms;
+            let [full, under_load] = [&slowest.ours, &slowest.under_load].map(|took| 1000.0 / took.wall_ms);
             lines.push(format!(
-                "1080p, filled and textured, ≥ {EXPECTED_FPS} pictures a second: {} with {fps:.0} ({})",
-                verdict(fps >= EXPECTED_FPS),
+                "1080p, filled and textured, ≥ {EXPECTED_FPS} pictures a second: {} with {full:.0}, under load {} with {under_load:.0} ({})",
+                verdict(full >= EXPECTED_FPS),
+                verdict(under_load >= EXPECTED_FPS),
                 slowest.cell
             ));
         }
@@ -191,7 +197,9 @@ impl Matrix {
 impl fmt::Display for Matrix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut header: Vec<String> =
-            ["triangles", "size", "view", "look", "covered", "n", "Belvedere"].map(String::from).to_vec();
+            ["triangles", "size", "view", "look", "covered", "n", "Belvedere", "under load"]
+                .map(String::from)
+                .to_vec();
         header.extend(self.peers.iter().map(|(name, _)| (*name).to_owned()));
         header.extend(
             self.peers.iter().flat_map(|(name, _)| [format!("{name} : Belvedere"), "CPU".to_owned()]),
@@ -257,7 +265,8 @@ mod tests {
         let row = |words: &str| {
             let cell = cells(words).unwrap()[0];
             let ours = side(&[ours_ms], &[ours_ms * 2.0]);
-            Row::new(cell, 0.27, &ours, &[(side(&[vtk_ms], &[vtk_ms * 1.5]), 0.99, 0.8)])
+            let under_load = side(&[ours_ms * 0.75], &[ours_ms * 1.5]);
+            Row::new(cell, 0.27, [&ours, &under_load], &[(side(&[vtk_ms], &[vtk_ms * 1.5]), 0.99, 0.8)])
         };
         Matrix {
             peers: vec![("VTK", "VTK 9, llvmpipe".to_owned())],
@@ -273,10 +282,8 @@ mod tests {
         assert!(table.iter().all(|line| line.chars().count() == table[0].chars().count()), "{text}");
         assert!(table[1].chars().all(|c| "|-".contains(c)), "{text}");
         let words: Vec<&str> = table[2].split('|').map(str::trim).collect();
-        assert_eq!(
-            words[1..11],
-            ["1000k", "720p", "object", "plain", "27 %", "1", "10, 20", "80, 120", "8.0 (8.0–8.0)", "6.0"]
-        );
+        assert_eq!(words[1..8], ["1000k", "720p", "object", "plain", "27 %", "1", "10, 20"]);
+        assert_eq!(words[8..12], ["7.5, 15", "80, 120", "8.0 (8.0–8.0)", "6.0"]);
     }
 
     #[test]
@@ -286,7 +293,7 @@ mod tests {
             met,
             [
                 "VTK : Belvedere ≥ 6 at 720p from 1 M triangles on: met with 8.0 (1000k 720p object plain)",
-                "1080p, filled and textured, ≥ 30 pictures a second: met with 100 (10k 1080p full textured)"
+                "1080p, filled and textured, ≥ 30 pictures a second: met with 100, under load met with 133 (10k 1080p full textured)"
             ]
         );
         let missed = matrix(200.0, 40.0).expectations();

@@ -286,6 +286,8 @@ fn blend(frame: &Frame<'_>, scratch: &mut Scratch) {
     layers.resize(target.ids.len(), [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]);
     for eight in blended.chunks(8) {
         let (ids, x, y) = lanes_of(target, eight);
+        // At most eight instances, and a batch takes as many.
+        const { assert!(EIGHTS >= 8) };
         let mut left = all_lanes(eight.len());
         while left != 0 {
             let lanes = like_the_first(frame, &ids, left);
@@ -387,9 +389,10 @@ fn write(
                             // Every other one, in the next row the others.
                             let others = if (y0 + row).is_multiple_of(2) { 0xaa } else { 0x55 };
                             let at = row * target.stride + x;
-                            let holes = target.inner[at / 8] & others;
+                            // None in the first eight: they are filled from what is before them, too.
+                            let holes = if at == 0 { 0 } else { target.inner[at / 8] & others };
                             target.holes[at / 8] = holes;
-                            gathering.add(frame, target, batch, at, !holes);
+                            gathering.add(frame, target, batch, (x, row), !holes);
                             kept[r] |= 1 << n;
                             continue;
                         }
@@ -467,8 +470,8 @@ fn write(
 /// Pixels of one instance that will be shaded together, wherever they are.
 #[derive(Clone, Copy, Default)]
 struct Gathered {
-    /// Elements of the target.
-    at: [u32; 8],
+    /// Column, and row of the band.
+    at: [(u16, u16); 8],
     n: usize,
     instance: u32,
 }
@@ -482,16 +485,24 @@ struct Gathering {
 }
 
 impl Gathering {
-    /// Adds the pixels `lanes` (bits) of eight from `at` on, which show one instance.
-    fn add(&mut self, frame: &Frame<'_>, target: &mut Target, batch: &mut Batch, at: usize, lanes: u8) {
-        let instance = frame.visible[(target.ids[at] >> 7) as usize].instance;
+    /// Adds the pixels `lanes` (bits) of eight from column `x` on, which show one instance.
+    fn add(
+        &mut self,
+        frame: &Frame<'_>,
+        target: &mut Target,
+        batch: &mut Batch,
+        (x, row): (usize, usize),
+        lanes: u8,
+    ) {
+        let first = target.ids[row * target.stride + x];
+        let instance = frame.visible[(first >> 7) as usize].instance;
         if self.next.instance != instance {
             self.push(frame, target, batch);
             self.next.instance = instance;
         }
         let mut left = lanes;
         while left != 0 {
-            self.next.at[self.next.n] = at as u32 + left.trailing_zeros();
+            self.next.at[self.next.n] = ((x as u32 + left.trailing_zeros()) as u16, row as u16);
             left &= left - 1;
             self.next.n += 1;
             if self.next.n == 8 {
@@ -505,10 +516,10 @@ impl Gathering {
             return;
         }
         let (mut ids, mut xs, mut ys) = ([NOTHING; 8], [0.0; 8], [0.0; 8]);
-        for (lane, at) in self.next.at[..self.next.n].iter().enumerate() {
-            let at = *at as usize;
-            ids[lane] = target.ids[at];
-            (xs[lane], ys[lane]) = place_of(frame, target, at % target.stride, at / target.stride);
+        for (lane, (x, row)) in self.next.at[..self.next.n].iter().enumerate() {
+            let (x, row) = (usize::from(*x), usize::from(*row));
+            ids[lane] = target.ids[row * target.stride + x];
+            (xs[lane], ys[lane]) = place_of(frame, target, x, row);
         }
         batch.push(frame, &ids, all_lanes(self.next.n), &xs, &ys);
         self.batch[self.n] = self.next;
@@ -525,8 +536,8 @@ impl Gathering {
             let Some(light) = eight.light.first_chunk::<3>() else { continue };
             let mut packed = [0; 8];
             history::packed(frame.level, light, &mut packed);
-            for (at, light) in gathered.at[..gathered.n].iter().zip(packed) {
-                target.ids[*at as usize] = light;
+            for ((x, row), light) in gathered.at[..gathered.n].iter().zip(packed) {
+                target.ids[usize::from(*row) * target.stride + usize::from(*x)] = light;
             }
         }
         self.n = 0;

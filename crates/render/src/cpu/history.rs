@@ -222,6 +222,10 @@ fn find_inner_lanes<S: Isa>(frame: &Frame<'_>, target: &Target, inner: &mut [u8]
             let along = (S::F::load(up) + S::F::load(down) - twice).abs();
             let flat = S::F::zero().lt(here) & (here * most).ge(across.max(along));
             let mut bits = flat.signs();
+            if block == 0 {
+                // Nobody knows what is to the left of the first pixel; to the right of the last one it is infinitely deep.
+                bits &= !1;
+            }
             if bits == 0 {
                 continue;
             }
@@ -274,28 +278,34 @@ fn fill_lanes<S: Isa>(target: &mut Target) {
     let Target { ids, holes, stride, rows, .. } = target;
     let (stride, rows) = (*stride, *rows as usize);
     let green = S::I::splat(2047 << 11);
-    for (at, holes) in holes.iter().enumerate() {
-        if *holes == 0 {
-            continue;
-        }
-        let at = at * 8;
-        let row = at / stride;
-        let from = at.wrapping_sub(1);
-        let (up, down) = (row.saturating_sub(1) * stride, (row + 1).min(rows - 1) * stride);
-        let (up, down) = (eight(ids, up + at % stride), eight(ids, down + at % stride));
-        let (up, down) = (S::I::load_u32(up), S::I::load_u32(down));
-        let Some(ten) = ids.get_mut(from..).and_then(|light| light.first_chunk_mut::<10>()) else { continue };
-        let ([left @ .., _, _], [_, _, right @ ..]) = (&*ten, &*ten);
-        let (left, right) = (S::I::load_u32(left), S::I::load_u32(right));
-        let across = ((left & green) - (right & green)).to_float().abs();
-        let along = ((up & green) - (down & green)).to_float().abs();
-        let mut mean = middle::<S>(left, right);
+    for (row, holes) in holes.chunks_exact(stride / 8).enumerate().take(rows) {
+        let first = row * stride;
         // At a band's edge there are no two rows to be between.
-        if row > 0 && row + 1 < rows {
-            mean = S::I::select(along.lt(across), middle::<S>(up, down), mean);
+        let is_between = row > 0 && row + 1 < rows;
+        let (above, below) = if is_between { (first - stride, first + stride) } else { (first, first) };
+        for (block, holes) in holes.iter().enumerate() {
+            if *holes == 0 {
+                continue;
+            }
+            let x = block * 8;
+            let (up, down) = (eight(ids, above + x), eight(ids, below + x));
+            let (up, down) = (S::I::load_u32(up), S::I::load_u32(down));
+            // The first pixel of a row is none, nor are the first eight of a band.
+            let from = (first + x).wrapping_sub(1);
+            let Some(ten) = ids.get_mut(from..).and_then(|light| light.first_chunk_mut::<10>()) else {
+                continue;
+            };
+            let ([left @ .., _, _], [_, _, right @ ..]) = (&*ten, &*ten);
+            let (left, right) = (S::I::load_u32(left), S::I::load_u32(right));
+            let mut mean = middle::<S>(left, right);
+            if is_between {
+                let across = ((left & green) - (right & green)).to_float().abs();
+                let along = ((up & green) - (down & green)).to_float().abs();
+                mean = S::I::select(along.lt(across), middle::<S>(up, down), mean);
+            }
+            let [_, own @ .., _] = ten;
+            S::I::select(mask::<S>(u32::from(*holes)), mean, S::I::load_u32(own)).store_u32(own);
         }
-        let [_, own @ .., _] = ten;
-        S::I::select(mask::<S>(u32::from(*holes)), mean, S::I::load_u32(own)).store_u32(own);
     }
 }
 

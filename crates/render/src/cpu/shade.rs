@@ -51,17 +51,9 @@ impl Batch {
 
     /// Adds the pixels `lanes` (bits, at least one) of eight. They show the same instance, and it is not full.
     pub(super) fn push(&mut self, frame: &Frame<'_>, ids: &[Id; 8], lanes: u32, x: &[f32; 8], y: &[f32; 8]) {
-        let Some(eight) = self.eights.get_mut(self.n) else { return };
-        self.n += 1;
-        let first = ids[lanes.trailing_zeros() as usize & 7];
-        eight.instance = frame.visible[(first >> 7) as usize].instance;
-        (eight.ids, eight.lanes, eight.x, eight.y) = (*ids, lanes, *x, *y);
-        if lanes != 0xff {
-            for (lane, id) in eight.ids.iter_mut().enumerate() {
-                if lanes >> lane & 1 == 0 {
-                    *id = first;
-                }
-            }
+        if let Some(eight) = self.eights.get_mut(self.n) {
+            eight.set(frame, ids, lanes, x, y);
+            self.n += 1;
         }
     }
 
@@ -73,8 +65,8 @@ impl Batch {
         for eight in &mut *eights {
             look_up(frame, eight, place);
         }
-        for alike in eights.chunk_by_mut(|a, b| is_rich(frame, a) == is_rich(frame, b)) {
-            if alike.first().is_some_and(|eight| is_rich(frame, eight)) {
+        for alike in eights.chunk_by_mut(|a, b| a.is_rich == b.is_rich) {
+            if alike.first().is_some_and(|eight| eight.is_rich) {
                 shine_richly(frame.level, frame, alike, place);
             } else {
                 shine(frame.level, frame, alike, place);
@@ -178,11 +170,6 @@ impl<'a> Lookups<'a> {
 #[inline(always)]
 fn loaded<S: Isa>(texel: &[[f32; 8]; 4]) -> [S::F; 4] {
     [S::F::load(&texel[0]), S::F::load(&texel[1]), S::F::load(&texel[2]), S::F::load(&texel[3])]
-}
-
-/// Whether there is more to see than the surroundings in a plain material.
-fn is_rich(frame: &Frame<'_>, eight: &Eight) -> bool {
-    !frame.lights.is_empty() || eight.material(frame).coating.is_some()
 }
 
 vectorized! {

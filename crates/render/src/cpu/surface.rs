@@ -26,6 +26,9 @@ pub(super) struct Eight {
     /// A bit for each lane that is wanted.
     pub(super) lanes: u32,
     pub(super) instance: u32,
+    material: u32,
+    /// There is more to see than the surroundings in a plain material: lamps or coatings.
+    pub(super) is_rich: bool,
     /// First and second.
     pub(super) uvs: [Coordinates; 2],
     /// Of the vertices, linear RGBA.
@@ -47,10 +50,25 @@ pub(super) struct Eight {
 }
 
 impl Eight {
+    /// Takes pixels `lanes` (bits, at least one), which show the same instance.
+    pub(super) fn set(&mut self, frame: &Frame<'_>, ids: &[Id; 8], lanes: u32, x: &[f32; 8], y: &[f32; 8]) {
+        let first = ids[lanes.trailing_zeros() as usize & 7];
+        self.instance = frame.visible[(first >> 7) as usize].instance;
+        let geometry = frame.scene.instances[self.instance as usize].geometry;
+        self.material = frame.scene.geometries[geometry as usize].material;
+        self.is_rich = !frame.lights.is_empty() || self.material(frame).coating.is_some();
+        (self.ids, self.lanes, self.x, self.y) = (*ids, lanes, *x, *y);
+        if lanes != 0xff {
+            for (lane, id) in self.ids.iter_mut().enumerate() {
+                if lanes >> lane & 1 == 0 {
+                    *id = first;
+                }
+            }
+        }
+    }
+
     pub(super) fn material<'a>(&self, frame: &'a Frame<'_>) -> &'a ShadedMaterial {
-        let scene = frame.scene;
-        let geometry = &scene.geometries[scene.instances[self.instance as usize].geometry as usize];
-        &scene.materials[geometry.material as usize]
+        &frame.scene.materials[self.material as usize]
     }
 
     /// Second texture coordinates by corner, u and v, lane.

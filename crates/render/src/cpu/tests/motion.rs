@@ -131,3 +131,22 @@ fn under_load_every_size_and_any_number_of_threads_give_the_same_whole_picture()
         }
     }
 }
+
+#[test]
+fn under_load_what_has_one_colour_keeps_it_up_to_the_edges_of_the_picture() {
+    let wall = Affine3A::from_scale(Vec3::splat(9.0));
+    let scene = Build::default().quad(wall, unlit(0.3, 0.5, 0.1, 1.0)).scene();
+    for (width, height) in [(W, 96), (W + 3, 95), (16, 16)] {
+        let view = View { width, height, ..view_from(3.0) };
+        let [full, coarse] = [MotionDetail::Full, MotionDetail::Coarse].map(|detail| {
+            let mut renderer = Renderer::new(threads(2));
+            renderer.set_motion_detail(detail);
+            let mut out = Yuv420::default();
+            for n in 0..3 {
+                renderer.render(&scene, &turned(&view, n as f32 * 0.01), &mut out);
+            }
+            out
+        });
+        assert!(full == coarse, "{width} x {height}");
+    }
+}
