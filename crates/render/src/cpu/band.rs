@@ -132,9 +132,7 @@ pub(super) fn draw_band(
         lap.end(&mut scratch.times.blend);
     }
     if past.is_some() {
-        let mut inner = std::mem::take(&mut scratch.target.inner);
-        history::find_inner(frame.level, frame, &scratch.target, &mut inner);
-        scratch.target.inner = inner;
+        history::find_inner(frame.level, frame, &mut scratch.target);
         lap.end(&mut scratch.times.convert);
     }
     if !scratch.blended.is_empty() {
@@ -318,9 +316,8 @@ fn blend(frame: &Frame<'_>, scratch: &mut Scratch) {
 
 /// Those of the lanes `left` (bits, at least one) that show the same instance as the first of them.
 fn like_the_first(frame: &Frame<'_>, ids: &[Id; 8], left: u32) -> u32 {
-    let instance = |id: Id| frame.visible[(id >> 7) as usize].instance;
-    let first = instance(ids[left.trailing_zeros() as usize & 7]);
-    let same = |lane: &usize| left >> lane & 1 == 1 && instance(ids[*lane]) == first;
+    let first = frame.instance_of(ids[left.trailing_zeros() as usize & 7]);
+    let same = |lane: &usize| left >> lane & 1 == 1 && frame.instance_of(ids[*lane]) == first;
     (0..8).filter(same).fold(0, |lanes, lane| lanes | 1 << lane)
 }
 
@@ -413,7 +410,7 @@ fn write(
                     blocks[n][r] = background.light[y0 + row].map(|light| [light; 8]);
                     for (lane, id) in ids[r].into_iter().enumerate() {
                         if id != NOTHING {
-                            let instance = u64::from(frame.visible[(id >> 7) as usize].instance);
+                            let instance = u64::from(frame.instance_of(id));
                             strays.push(instance << 32 | (n * 16 + r * 8 + lane) as u64);
                         }
                     }
@@ -494,8 +491,7 @@ impl Gathering {
         (x, row): (usize, usize),
         lanes: u8,
     ) {
-        let first = target.ids[row * target.stride + x];
-        let instance = frame.visible[(first >> 7) as usize].instance;
+        let instance = frame.instance_of(target.ids[row * target.stride + x]);
         if self.next.instance != instance {
             self.push(frame, target, batch);
             self.next.instance = instance;
@@ -685,8 +681,8 @@ fn is_one_instance(frame: &Frame<'_>, ids: &[Id; 8]) -> bool {
     if ids.iter().all(|id| id >> 7 == first) {
         return true;
     }
-    let instance = frame.visible[first as usize].instance;
-    ids.iter().all(|id| frame.visible[(id >> 7) as usize].instance == instance)
+    let instance = frame.instance_of(ids[0]);
+    ids.iter().all(|id| frame.instance_of(*id) == instance)
 }
 
 /// Where a chunk of blocks is in the picture and in the band.

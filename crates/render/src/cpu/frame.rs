@@ -405,6 +405,12 @@ impl<'a> Frame<'a> {
         frame
     }
 
+    /// The instance that `id` shows, which is not [`NOTHING`].
+    #[inline(always)]
+    pub(super) fn instance_of(&self, id: Id) -> u32 {
+        self.visible[(id >> 7) as usize].instance
+    }
+
     /// Gives the buffers back.
     pub(super) fn finish(self, buffers: &mut FrameBuffers) {
         buffers.placed = self.placed;

@@ -183,8 +183,8 @@ vectorized! {
 vectorized! {
     /// Finds the inner pixels of a band: those that show the same smooth surface as their four neighbours. Textures there
     /// are smoothed by their mip maps, and history would blur them. So they are shaded in their middle, wherever the
-    /// frame's samples are, and shown as they are. `inner`: a bit for each pixel, [`Target::stride`] of them to a row.
-    pub(super) fn find_inner(frame: &Frame<'_>, target: &Target, inner: &mut [u8]) = find_inner_lanes;
+    /// frame's samples are, and shown as they are. None of the target's are known yet.
+    pub(super) fn find_inner(frame: &Frame<'_>, target: &mut Target) = find_inner_lanes;
 }
 
 #[inline(always)]
@@ -193,20 +193,20 @@ vectorized! {
     clippy::cast_sign_loss,
     reason = "eight lanes, and sizes of bands"
 )]
-fn find_inner_lanes<S: Isa>(frame: &Frame<'_>, target: &Target, inner: &mut [u8]) {
-    let (stride, rows) = (target.stride, target.rows as usize);
+fn find_inner_lanes<S: Isa>(frame: &Frame<'_>, target: &mut Target) {
+    let Target { depth, ids, inner, stride, rows, .. } = target;
+    let (stride, rows) = (*stride, *rows as usize);
+    if rows < 3 {
+        return;
+    }
     let most = S::F::splat(BEND_MAX / frame.camera.focal_px);
     let (mut depth_edge, mut id_edge) = ([0.0; 10], [NOTHING; 10]);
     for (row, inner) in inner.chunks_exact_mut(stride / 8).enumerate().take(rows) {
-        inner.fill(0);
-        if rows < 3 {
-            continue;
-        }
         // At a band's edge, how it bends next to it.
         let middle = row.clamp(1, rows - 2);
-        let depth = [row, middle - 1, middle, middle + 1].map(|row| &target.depth[row * stride..][..stride]);
-        let ids = [row, row.saturating_sub(1), (row + 1).min(rows - 1)];
-        let ids = ids.map(|row| &target.ids[row * stride..][..stride]);
+        let depth = [row, middle - 1, middle, middle + 1].map(|row| &depth[row * stride..][..stride]);
+        let ids =
+            [row, row.saturating_sub(1), (row + 1).min(rows - 1)].map(|row| &ids[row * stride..][..stride]);
         for (block, inner) in inner.iter_mut().enumerate().take(stride / 8 - 1) {
             let x = block * 8;
             let [left, here, right] = three(depth[0], x, &mut depth_edge);
@@ -256,7 +256,7 @@ fn find_inner_lanes<S: Isa>(frame: &Frame<'_>, target: &Target, inner: &mut [u8]
 /// The instance that `id` shows; of nothing, a number of none.
 #[inline(always)]
 fn instance_of(frame: &Frame<'_>, id: Id) -> u32 {
-    if id == NOTHING { u32::MAX } else { frame.visible[(id >> 7) as usize].instance }
+    if id == NOTHING { u32::MAX } else { frame.instance_of(id) }
 }
 
 /// Eight elements of a row from column `x` on.

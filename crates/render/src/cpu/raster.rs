@@ -51,7 +51,7 @@ pub(super) struct Target {
     pub(super) ids: Vec<Id>,
     /// In motion, the pixels that need no history (see [`super::history::find_inner`]); bit n is the first pixel plus n.
     pub(super) inner: Vec<u8>,
-    /// Those of them that are not shaded but become the mean of their left and right neighbours.
+    /// Those of them that are not shaded but become the mean of two neighbours (see [`super::history::fill`]).
     pub(super) holes: Vec<u8>,
     /// Pixels from one row to the next: a few more than the width, so that eights may overhang.
     pub(super) stride: usize,

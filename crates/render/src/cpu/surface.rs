@@ -53,7 +53,7 @@ impl Eight {
     /// Takes pixels `lanes` (bits, at least one), which show the same instance.
     pub(super) fn set(&mut self, frame: &Frame<'_>, ids: &[Id; 8], lanes: u32, x: &[f32; 8], y: &[f32; 8]) {
         let first = ids[lanes.trailing_zeros() as usize & 7];
-        self.instance = frame.visible[(first >> 7) as usize].instance;
+        self.instance = frame.instance_of(first);
         let geometry = frame.scene.instances[self.instance as usize].geometry;
         self.material = frame.scene.geometries[geometry as usize].material;
         self.is_rich = !frame.lights.is_empty() || self.material(frame).coating.is_some();
