@@ -110,6 +110,11 @@ fn measure(
             }
         }
     }
+    if let Ok(path) = std::env::var("DUMP") {
+        let mut out = format!("P5 {} {} 255\n", picture.width, picture.height).into_bytes();
+        out.extend(&picture.y);
+        std::fs::write(path, out).ok();
+    }
     // Pixels that are not background: those that differ from their row's first.
     let width = picture.width as usize;
     let rows = picture.y.chunks(width);
@@ -169,6 +174,9 @@ fn scene(name: &str) -> Option<Orbit> {
     if let Ok(thousands) = name.parse::<usize>() {
         return around(one(torus(thousands * 1000)), 0.62);
     }
+    if let Some(words) = name.strip_prefix("ball-") {
+        return ball(words);
+    }
     match name {
         // The picture full of textured surface: from within a bumpy ball; of small triangles, four pixels each.
         "full-hd" | "full" | "full-fine" => {
@@ -207,6 +215,21 @@ fn scene(name: &str) -> Option<Orbit> {
         "textures-one" => around(balls(1_000, 1, true), 0.6),
         _ => None,
     }
+}
+
+/// What `cargo xtask bench raster` draws over the full picture: "1000", "1000-plain", "100-hd" and so on.
+fn ball(words: &str) -> Option<Orbit> {
+    let (thousands, words) = words.split_once('-').unwrap_or((words, ""));
+    let glb = convert::samples::bumpy_sphere(thousands.parse::<u32>().ok()?.checked_mul(1000)?, 1);
+    let mut model = convert::read_glb(&glb, &convert::Limits::default()).ok()?.model;
+    if words.contains("plain") {
+        let plain = Vec4::new(0.8, 0.35, 0.2, 1.0);
+        for material in &mut model.materials {
+            *material = Material { base_color: plain, metallic: 0.0, roughness: 0.5, ..Material::default() };
+        }
+    }
+    let size = if words.contains("hd") { (1920, 1080) } else { (1280, 720) };
+    Some(Orbit { model, nearer: 0.3, swing: 0.0, size })
 }
 
 /// A surface over (u, v), each from 0 to 2 pi, seen from where du x dv points.

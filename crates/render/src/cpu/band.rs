@@ -351,8 +351,6 @@ fn write(
     let moves = out.next.is_some();
     // Light that nothing is put before goes straight to where history looks for it.
     let keeps = moves && layers.is_empty();
-    let halves = keeps && frame.halves;
-    let mut gathering = Gathering::default();
     for row in (0..rows).step_by(2) {
         let last_row = (row + 1).min(rows - 1);
         let n_rows = n_rows_at(row, rows);
@@ -363,7 +361,7 @@ fn write(
             let mut shown = 0u32;
             strays.clear();
             // Where the eights of the batch are: block, row.
-            let mut places = [(0, 0); EIGHTS];
+            let mut places = [(0, Rows::One(0)); EIGHTS];
             let mut n_places = 0;
             let at = Chunk { x: first_x, rows: [row, last_row] };
             // By row, blocks whose light is in the target already.
@@ -380,22 +378,25 @@ fn write(
                     continue;
                 }
                 shown |= 1 << n;
+                if keeps && n_rows == 2 && inner == [true; 2] {
+                    let (ids, xs, ys) = checkered(frame, target, (x, row), Checker::White);
+                    batch.push(frame, &ids, 0xff, &xs, &ys);
+                    target.holes[ats[0] / 8] = Checker::Black.lanes(0);
+                    target.holes[ats[1] / 8] = Checker::Black.lanes(1);
+                    kept = kept.map(|kept| kept | 1 << n);
+                    places[n_places] = (n, Rows::Both(Checker::White));
+                    n_places += 1;
+                    if batch.is_full() {
+                        put_batch(frame, Some(target), at, batch, &places, blocks);
+                        n_places = 0;
+                    }
+                    continue;
+                }
                 for (r, row) in [row, last_row].into_iter().enumerate().take(n_rows) {
                     if inner[r] || is_one_instance(frame, &ids[r]) {
-                        if halves {
-                            // Every other one, in the next row the others.
-                            let others = if (y0 + row).is_multiple_of(2) { 0xaa } else { 0x55 };
-                            let at = row * target.stride + x;
-                            // None in the first eight: they are filled from what is before them, too.
-                            let holes = if at == 0 { 0 } else { target.inner[at / 8] & others };
-                            target.holes[at / 8] = holes;
-                            gathering.add(frame, target, batch, (x, row), !holes);
-                            kept[r] |= 1 << n;
-                            continue;
-                        }
                         let (xs, ys) = places_of(frame, target, x, row);
                         batch.push(frame, &ids[r], 0xff, &xs, &ys);
-                        places[n_places] = (n, r);
+                        places[n_places] = (n, Rows::One(r));
                         n_places += 1;
                         if keeps {
                             kept[r] |= 1 << n;
@@ -416,12 +417,7 @@ fn write(
                     }
                 }
             }
-            if halves {
-                gathering.push(frame, target, batch);
-                gathering.shade(frame, target, batch);
-            } else {
-                put_batch(frame, keeps.then_some(&mut *target), at, batch, &places, blocks);
-            }
+            put_batch(frame, keeps.then_some(&mut *target), at, batch, &places, blocks);
             if shown == 0 && !moves {
                 continue;
             }
@@ -458,106 +454,96 @@ fn write(
             lap.end(&mut times.convert);
         }
     }
-    if halves {
-        history::fill(frame.level, target);
-    }
-    lap.end(&mut times.convert);
-}
-
-/// Pixels of one instance that will be shaded together, wherever they are.
-#[derive(Clone, Copy, Default)]
-struct Gathered {
-    /// Column, and row of the band.
-    at: [(u16, u16); 8],
-    n: usize,
-    instance: u32,
-}
-
-/// What is gathered, and what of it the batch has.
-#[derive(Default)]
-struct Gathering {
-    next: Gathered,
-    batch: [Gathered; EIGHTS],
-    n: usize,
-}
-
-impl Gathering {
-    /// Adds the pixels `lanes` (bits) of eight from column `x` on, which show one instance.
-    fn add(
-        &mut self,
-        frame: &Frame<'_>,
-        target: &mut Target,
-        batch: &mut Batch,
-        (x, row): (usize, usize),
-        lanes: u8,
-    ) {
-        let instance = frame.instance_of(target.ids[row * target.stride + x]);
-        if self.next.instance != instance {
-            self.push(frame, target, batch);
-            self.next.instance = instance;
-        }
-        let mut left = lanes;
-        while left != 0 {
-            self.next.at[self.next.n] = ((x as u32 + left.trailing_zeros()) as u16, row as u16);
-            left &= left - 1;
-            self.next.n += 1;
-            if self.next.n == 8 {
-                self.push(frame, target, batch);
-            }
-        }
-    }
-
-    fn push(&mut self, frame: &Frame<'_>, target: &mut Target, batch: &mut Batch) {
-        if self.next.n == 0 {
-            return;
-        }
-        let (mut ids, mut xs, mut ys) = ([NOTHING; 8], [0.0; 8], [0.0; 8]);
-        for (lane, (x, row)) in self.next.at[..self.next.n].iter().enumerate() {
-            let (x, row) = (usize::from(*x), usize::from(*row));
-            ids[lane] = target.ids[row * target.stride + x];
-            (xs[lane], ys[lane]) = place_of(frame, target, x, row);
-        }
-        batch.push(frame, &ids, all_lanes(self.next.n), &xs, &ys);
-        self.batch[self.n] = self.next;
-        self.n += 1;
-        self.next.n = 0;
-        if batch.is_full() {
-            self.shade(frame, target, batch);
-        }
-    }
-
-    /// Puts light where the pixels are.
-    fn shade(&mut self, frame: &Frame<'_>, target: &mut Target, batch: &mut Batch) {
-        for (eight, gathered) in batch.shade(frame).iter().zip(&self.batch[..self.n]) {
-            let Some(light) = eight.light.first_chunk::<3>() else { continue };
-            let mut packed = [0; 8];
-            history::packed(frame.level, light, &mut packed);
-            for ((x, row), light) in gathered.at[..gathered.n].iter().zip(packed) {
-                target.ids[usize::from(*row) * target.stride + usize::from(*x)] = light;
-            }
-        }
-        self.n = 0;
+    if keeps {
+        history::fill(frame.level, target, frame.contrast_max);
+        lap.end(&mut times.convert);
+        shade_holes(frame, target, batch);
+        lap.end(&mut times.shade);
     }
 }
 
-/// Shades a batch; each of its eights is all of a block's row. With a `target`, its light goes there.
-fn put_batch(
+/// Every other pixel of two rows, as on a chess board.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Checker {
+    /// With the first pixel of the upper row.
+    White,
+    Black,
+}
+
+impl Checker {
+    /// Bits of its pixels in the upper (0) or lower (1) row.
+    fn lanes(self, row: usize) -> u8 {
+        if (self == Self::White) == (row == 0) { 0x55 } else { 0xaa }
+    }
+}
+
+/// Which pixels an eight of a batch is.
+#[derive(Clone, Copy)]
+struct Spot {
+    /// First column, a multiple of 8, and row of the band.
+    x: usize,
+    row: usize,
+    /// Those of this row and the next; else eight of this one.
+    checker: Option<Checker>,
+}
+
+/// Ids and places of inner pixels in two rows of a block from column `x` on.
+fn checkered(
     frame: &Frame<'_>,
-    mut target: Option<&mut Target>,
-    at: Chunk,
-    batch: &mut Batch,
-    places: &[(usize, usize)],
-    blocks: &mut [Block],
-) {
-    for (eight, &(n, r)) in batch.shade(frame).iter().zip(places) {
-        let Some(light) = eight.light.first_chunk::<3>() else { continue };
-        match &mut target {
-            None => blocks[n][r] = *light,
-            Some(target) => {
-                let from = at.rows[r] * target.stride + at.x + n * 8;
-                if let Some(ids) = target.ids[from..].first_chunk_mut::<8>() {
-                    history::packed(frame.level, light, ids);
+    target: &Target,
+    (x, row): (usize, usize),
+    checker: Checker,
+) -> ([Id; 8], [f32; 8], [f32; 8]) {
+    let at = row * target.stride + x;
+    let rows = [at, at + target.stride]
+        .map(|at| target.ids[at..].first_chunk::<8>().copied().unwrap_or([NOTHING; 8]));
+    let (shift_x, shift_y) = frame.camera.jitter_px();
+    let (x, y) = (x as f32 - shift_x, (target.y0 as usize + row) as f32 - shift_y);
+    let first = usize::from(checker == Checker::Black);
+    (
+        std::array::from_fn(|lane| rows[(lane + first) % 2][lane]),
+        std::array::from_fn(|lane| x + lane as f32),
+        std::array::from_fn(|lane| y + ((lane + first) % 2) as f32),
+    )
+}
+
+/// Shades what is still a hole.
+fn shade_holes(frame: &Frame<'_>, target: &mut Target, batch: &mut Batch) {
+    let blocks_per_row = target.stride / 8;
+    let mut spots = Spots::default();
+    for row in (0..target.rows as usize).step_by(2) {
+        for n in 0..blocks_per_row {
+            if target.holes[row * blocks_per_row + n] != 0 {
+                let (ids, xs, ys) = checkered(frame, target, (n * 8, row), Checker::Black);
+                batch.push(frame, &ids, 0xff, &xs, &ys);
+                spots.push(Spot { x: n * 8, row, checker: Some(Checker::Black) });
+                if batch.is_full() {
+                    put_batch(frame, target, batch, &mut spots);
                 }
+            }
+        }
+    }
+    put_batch(frame, target, batch, &mut spots);
+}
+
+/// Shades a batch, and puts its light where its pixels' ids were.
+fn put_batch(frame: &Frame<'_>, target: &mut Target, batch: &mut Batch, spots: &mut Spots) {
+    for (eight, spot) in batch.shade(frame).iter().zip(spots.take()) {
+        let Some(light) = eight.light.first_chunk::<3>() else { continue };
+        let from = spot.row * target.stride + spot.x;
+        let Some(checker) = spot.checker else {
+            if let Some(ids) = target.ids[from..].first_chunk_mut::<8>() {
+                history::packed(frame.level, light, ids);
+            }
+            continue;
+        };
+        let mut packed = [0; 8];
+        history::packed(frame.level, light, &mut packed);
+        for (r, from) in [from, from + target.stride].into_iter().enumerate() {
+            let Some(ids) = target.ids[from..].first_chunk_mut::<8>() else { continue };
+            let first = checker.lanes(r).trailing_zeros() as usize;
+            for lane in (first..8).step_by(2) {
+                ids[lane] = packed[lane];
             }
         }
     }

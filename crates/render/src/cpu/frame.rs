@@ -54,8 +54,8 @@ pub(super) struct Frame<'a> {
     pub(super) lod_bias: f32,
     /// Textures and reflections blend levels of detail.
     pub(super) smooth: bool,
-    /// Where a surface is smooth, every other pixel is shaded.
-    pub(super) halves: bool,
+    /// See [`super::history::fill`].
+    pub(super) contrast_max: i32,
     pub(super) near: f32,
     pub(super) far: f32,
     /// By instance; stale for those that are not visible.
@@ -385,7 +385,7 @@ impl<'a> Frame<'a> {
             camera,
             lod_bias: detail.texture_bias,
             smooth: detail.full,
-            halves: detail.halves,
+            contrast_max: detail.contrast_max,
             near,
             far,
             placed: std::mem::take(&mut buffers.placed),
@@ -610,8 +610,8 @@ pub(super) struct Detail {
     pub(super) texture_bias: f32,
     /// How far surfaces may be from where they are, pixels.
     pub(super) lod_error_px: f32,
-    /// In motion, every other pixel of what is smooth is shaded.
-    pub(super) halves: bool,
+    /// In motion, pixels whose neighbours differ by no more than this (square roots of light, of 2047) lie between them.
+    pub(super) contrast_max: i32,
 }
 
 /// Memory that frames use one after the other.

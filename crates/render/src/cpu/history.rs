@@ -267,46 +267,78 @@ fn eight<T>(row: &[T], x: usize) -> &[T; 8] {
 }
 
 vectorized! {
-    /// Fills the holes of a band's [`packed`] light along the direction in which it changes less. There are none next to, above
-    /// or below each other, nor at the ends of rows.
-    pub(super) fn fill(target: &mut Target) = fill_lanes;
+    /// Fills the holes of a band's [`packed`] light along the direction in which it changes less; those of two rows of eight
+    /// pixels that have a hole whose neighbours differ by more than `contrast_max` (of 2047) stay. Holes are inner pixels,
+    /// in both rows or in none, and none is next to, above or below another.
+    pub(super) fn fill(target: &mut Target, contrast_max: i32) = fill_lanes;
 }
 
 #[inline(always)]
 #[expect(clippy::cast_sign_loss, reason = "sizes of bands")]
-fn fill_lanes<S: Isa>(target: &mut Target) {
+fn fill_lanes<S: Isa>(target: &mut Target, contrast_max: i32) {
     let Target { ids, holes, stride, rows, .. } = target;
     let (stride, rows) = (*stride, *rows as usize);
-    let green = S::I::splat(2047 << 11);
-    for (row, holes) in holes.chunks_exact(stride / 8).enumerate().take(rows) {
-        let first = row * stride;
-        // At a band's edge there are no two rows to be between.
-        let is_between = row > 0 && row + 1 < rows;
-        let (above, below) = if is_between { (first - stride, first + stride) } else { (first, first) };
-        for (block, holes) in holes.iter().enumerate() {
-            if *holes == 0 {
+    for row in (0..rows.saturating_sub(1)).step_by(2) {
+        for block in 0..stride / 8 {
+            let at = [row * stride + block * 8, (row + 1) * stride + block * 8];
+            let of_rows = at.map(|at| u32::from(holes[at / 8]));
+            if of_rows == [0; 2] {
                 continue;
             }
-            let x = block * 8;
-            let (up, down) = (eight(ids, above + x), eight(ids, below + x));
-            let (up, down) = (S::I::load_u32(up), S::I::load_u32(down));
-            // The first pixel of a row is none, nor are the first eight of a band.
-            let from = (first + x).wrapping_sub(1);
-            let Some(ten) = ids.get_mut(from..).and_then(|light| light.first_chunk_mut::<10>()) else {
+            let above = (row > 0).then(|| at[0] - stride);
+            let below = (row + 2 < rows).then(|| at[1] + stride);
+            let (upper, upper_differs) = between::<S>(ids, at[0], above.zip(Some(at[1])), contrast_max);
+            let (lower, lower_differs) = between::<S>(ids, at[1], Some(at[0]).zip(below), contrast_max);
+            if (upper_differs & of_rows[0]) | (lower_differs & of_rows[1]) != 0 {
                 continue;
-            };
-            let ([left @ .., _, _], [_, _, right @ ..]) = (&*ten, &*ten);
-            let (left, right) = (S::I::load_u32(left), S::I::load_u32(right));
-            let mut mean = middle::<S>(left, right);
-            if is_between {
-                let across = ((left & green) - (right & green)).to_float().abs();
-                let along = ((up & green) - (down & green)).to_float().abs();
-                mean = S::I::select(along.lt(across), middle::<S>(up, down), mean);
             }
-            let [_, own @ .., _] = ten;
-            S::I::select(mask::<S>(u32::from(*holes)), mean, S::I::load_u32(own)).store_u32(own);
+            for ((at, holes_here), mean) in at.into_iter().zip(of_rows).zip([upper, lower]) {
+                holes[at / 8] = 0;
+                if let Some(own) = ids[at..].first_chunk_mut::<8>() {
+                    S::I::select(mask::<S>(holes_here), mean, S::I::load_u32(own)).store_u32(own);
+                }
+            }
         }
     }
+}
+
+/// What is between the neighbours of eight pixels from `at` on, and which of them (bits) have neighbours that differ by more
+/// than `contrast_max`. `rows`: where the eights above and below are, if both are in the band.
+#[inline(always)]
+fn between<S: Isa>(ids: &[u32], at: usize, rows: Option<(usize, usize)>, contrast_max: i32) -> (S::I, u32) {
+    // The first pixel of a row is no inner one, nor is the last.
+    let Some(ten) = at.checked_sub(1).and_then(|at| ids.get(at..)?.first_chunk::<10>()) else {
+        return (S::I::splat(0), 0xff);
+    };
+    let ([left @ .., _, _], [_, _, right @ ..]) = (ten, ten);
+    let (left, right) = (S::I::load_u32(left), S::I::load_u32(right));
+    let (up, down) = match rows {
+        Some((above, below)) => {
+            (S::I::load_u32(eight(&ids[above..], 0)), S::I::load_u32(eight(&ids[below..], 0)))
+        }
+        None => (left, right),
+    };
+    let (across, low, high) = ends::<S>(left, right);
+    let (along, low2, high2) = ends::<S>(up, down);
+    let mut differs = S::I::splat(0);
+    for (channel, most) in [contrast_max, contrast_max, contrast_max / 2].into_iter().enumerate() {
+        let range = high[channel].max(high2[channel]) - low[channel].min(low2[channel]);
+        differs = differs | range.gt(S::I::splat(most));
+    }
+    let mean = S::I::select(across.gt(along), middle::<S>(up, down), middle::<S>(left, right));
+    (mean, differs.signs())
+}
+
+/// How far the green of two pixels is apart; the lesser and the greater of each part of them.
+#[inline(always)]
+fn ends<S: Isa>(a: S::I, b: S::I) -> (S::I, [S::I; 3], [S::I; 3]) {
+    let eleven = S::I::splat(2047);
+    let (red_a, red_b) = (a & eleven, b & eleven);
+    let (green_a, green_b) = (a.shr::<11>() & eleven, b.shr::<11>() & eleven);
+    let (blue_a, blue_b) = (a.shr::<22>(), b.shr::<22>());
+    let low = [red_a.min(red_b), green_a.min(green_b), blue_a.min(blue_b)];
+    let high = [red_a.max(red_b), green_a.max(green_b), blue_a.max(blue_b)];
+    (high[1] - low[1], low, high)
 }
 
 /// The mean of packed light, each part rounded down.
@@ -518,6 +550,7 @@ fn around<S: Isa>(target: &Target, rows: [usize; 3], x: usize) -> ([S::I; 3], [S
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use scene::math::{Quat, Vec3};
 
     use super::*;
@@ -560,6 +593,84 @@ mod tests {
                 let got = f64::from(got.array()[0]);
                 assert!((got - wanted).abs() < 0.01, "{distance} m: {got}, not {wanted}");
             }
+        }
+    }
+
+    /// Red, green and blue of packed light.
+    fn parts(light: u32) -> [i32; 3] {
+        [light & 2047, light >> 11 & 2047, light >> 22].map(|part| i32::try_from(part).unwrap())
+    }
+
+    /// Holes of a few blocks in light of this contrast, filled by each instruction set and one by one.
+    fn holes_are_filled(light: &[u32], holed: &[bool], rows: usize, contrast_max: i32) {
+        let mut before = Target::default();
+        before.clear(48, 0, u32::try_from(rows).unwrap());
+        let (stride, n_blocks) = (before.stride, before.stride / 8);
+        for (to, from) in before.ids.iter_mut().zip(light) {
+            *to = *from;
+        }
+        for pair in 0..rows / 2 {
+            // Neither the first block of a row nor the last.
+            for block in (1..n_blocks - 2).filter(|block| holed[pair * 8 + block]) {
+                before.holes[pair * 2 * n_blocks + block] = 0xaa;
+                before.holes[(pair * 2 + 1) * n_blocks + block] = 0x55;
+            }
+        }
+        let is_hole = |x: usize, row: usize| before.holes[row * n_blocks + x / 8] >> (x % 8) & 1 == 1;
+        let at = |x: usize, row: usize| before.ids[row * stride + x];
+        let neighbours = |x: usize, row: usize| {
+            let mut all = vec![at(x - 1, row), at(x + 1, row)];
+            if row > 0 && row + 1 < rows {
+                all.extend([at(x, row - 1), at(x, row + 1)]);
+            }
+            all
+        };
+        let differ = |x: usize, row: usize| {
+            (0..3).any(|channel| {
+                let of = neighbours(x, row).into_iter().map(|light| parts(light)[channel]);
+                let most = if channel == 2 { contrast_max / 2 } else { contrast_max };
+                of.clone().max().unwrap() - of.min().unwrap() > most
+            })
+        };
+        for level in [crate::simd::Level::detect(), crate::simd::Level::Portable] {
+            let mut after = Target::default();
+            after.clear(48, 0, u32::try_from(rows).unwrap());
+            after.ids.clone_from(&before.ids);
+            after.holes.clone_from(&before.holes);
+            fill(level, &mut after, contrast_max);
+            for row in 0..rows {
+                for x in 0..stride {
+                    let mut expected = at(x, row);
+                    let pair = [row & !1, row | 1];
+                    let block = x / 8 * 8..x / 8 * 8 + 8;
+                    let stays = is_hole(x, row)
+                        && pair.iter().any(|row| block.clone().any(|x| is_hole(x, *row) && differ(x, *row)));
+                    if is_hole(x, row) && !stays {
+                        let around = neighbours(x, row);
+                        let green = |n: usize| (parts(around[n])[1] - parts(around[n + 1])[1]).abs();
+                        let of = if around.len() == 4 && green(0) > green(2) { 2 } else { 0 };
+                        let (a, b) = (parts(around[of]), parts(around[of + 1]));
+                        let mean = |n: usize| u32::try_from((a[n] + b[n]) / 2).unwrap();
+                        expected = mean(0) | mean(1) << 11 | mean(2) << 22;
+                    }
+                    assert_eq!(after.ids[row * stride + x], expected, "column {x}, row {row}");
+                    let is_still = after.holes[row * n_blocks + x / 8] >> (x % 8) & 1 == 1;
+                    assert_eq!(is_still, stays, "column {x}, row {row}");
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn holes_become_what_is_between_their_neighbours_if_these_are_alike(
+            light in prop::collection::vec((0u32..90, 0u32..90, 0u32..50), 6 * 56),
+            holed in prop::collection::vec(any::<bool>(), 3 * 8),
+            rows in prop::sample::select(vec![2usize, 4, 5, 6]),
+            contrast_max in prop::sample::select(vec![0, 40, 75, 85, i32::MAX]),
+        ) {
+            let light = light.iter().map(|(r, g, b)| (r + 1000) | (g + 700) << 11 | (b + 300) << 22);
+            holes_are_filled(&light.collect::<Vec<u32>>(), &holed, rows, contrast_max);
         }
     }
 

@@ -46,6 +46,9 @@ use crate::view::{Camera, View};
 
 /// Samples that make up a finished picture at rest.
 pub const REFINE_SAMPLES: u32 = 16;
+/// In motion, pixels within smooth surfaces whose neighbours differ by no more than this lie between them: square roots of
+/// light, of 2047, so six of the 255 steps of a screen.
+const CONTRAST_MAX: i32 = 48;
 /// Most samples of a still.
 const STILL_SAMPLES_MAX: u32 = 256;
 
@@ -174,12 +177,18 @@ impl Renderer {
         let camera = Camera::of(view, jitter_px);
         out.resize(camera.width, camera.height);
         let detail = match self.motion_detail {
-            MotionDetail::Full => {
-                Detail { full: false, texture_bias: 0.0, lod_error_px: LOD_ERROR_PX, halves: false }
-            }
-            MotionDetail::Coarse => {
-                Detail { full: false, texture_bias: 0.25, lod_error_px: 3.0 * LOD_ERROR_PX, halves: true }
-            }
+            MotionDetail::Full => Detail {
+                full: false,
+                texture_bias: 0.0,
+                lod_error_px: LOD_ERROR_PX,
+                contrast_max: CONTRAST_MAX,
+            },
+            MotionDetail::Coarse => Detail {
+                full: false,
+                texture_bias: 0.25,
+                lod_error_px: 3.0 * LOD_ERROR_PX,
+                contrast_max: i32::MAX,
+            },
         };
         let stats = self.draw(scene, camera, detail, None, Output::Motion(out, &mut history));
         history.finish();
@@ -217,7 +226,7 @@ impl Renderer {
         }
         let stats = stats.unwrap_or_else(|| {
             self.show(&camera, sums.n, &mut sums.light, Output::Rest(&mut *out, faded));
-            let detail = Detail { full: true, texture_bias: 0.0, lod_error_px: 0.0, halves: false };
+            let detail = Detail { full: true, texture_bias: 0.0, lod_error_px: 0.0, contrast_max: 0 };
             let (pool, scratch) = (&mut self.pool, &mut self.scratch[..]);
             let frame = Frame::prepare(scene, camera, self.level, detail, pool, scratch, &mut self.buffers);
             let stats = stats_of(&frame, began, scratch);
@@ -260,7 +269,7 @@ impl Renderer {
         let jitter_px = (halton(sample, 2) - 0.5, halton(sample, 3) - 0.5);
         let camera = Camera::of(view, jitter_px);
         // Many samples make a pixel: each may be sharper than a pixel alone could carry.
-        let detail = Detail { full: true, texture_bias: -0.75, lod_error_px: 0.0, halves: false };
+        let detail = Detail { full: true, texture_bias: -0.75, lod_error_px: 0.0, contrast_max: 0 };
         let sums = Some((light, 1.0 / sample as f32));
         self.draw(scene, camera, detail, sums, output)
     }
