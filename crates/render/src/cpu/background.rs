@@ -12,9 +12,7 @@ const STOPS: [(f32, f32); 4] = [(0.0, 0.760), (0.46, 0.892), (0.62, 0.872), (1.0
 /// The background of pictures of one height.
 #[derive(Debug, Default)]
 pub(super) struct Background {
-    /// Linear light, by row.
-    pub(super) light: Vec<[f32; 3]>,
-    /// The same of eight pixels, as history keeps it.
+    /// Light of eight pixels, as history keeps it, by row.
     pub(super) packed: Vec<[u32; 8]>,
     /// U and V, by pair of rows.
     pub(super) chroma: Vec<[u8; 2]>,
@@ -31,7 +29,6 @@ impl Background {
             type F = <Portable as crate::simd::Isa>::F;
             let first = |x: F| x.array()[0];
             let light = encoded.map(linear_from_srgb);
-            out.light.push(light);
             let mut packed = [0; 8];
             history::packed(level, &light.map(|light| [light; 8]), &mut packed);
             out.packed.push(packed);
@@ -46,7 +43,7 @@ impl Background {
     }
 
     pub(super) fn height(&self) -> usize {
-        self.light.len()
+        self.packed.len()
     }
 }
 

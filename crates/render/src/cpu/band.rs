@@ -36,8 +36,13 @@ const FRAGMENTS_PER_PIXEL: usize = 3;
 /// Triangles whose fragments are looked at together.
 const COLLECT_BLOCKS: usize = 2;
 
-/// Blocks of pixels that are shaded before they are converted: 6 KiB of light.
-const CHUNK_BLOCKS: usize = 32;
+/// Pixels with other neighbours that are shaded together, once there are as many.
+const STRAYS: usize = 512;
+
+/// Light in front of a pixel, and how much of what is behind it is still seen: red, green, blue of each.
+type Layer = [f32; 6];
+/// Nothing is in front.
+const CLEAR: Layer = [0.0, 0.0, 0.0, 1.0, 1.0, 1.0];
 
 /// Where a band's pixels go.
 #[derive(Debug)]
@@ -68,11 +73,10 @@ pub(super) struct Scratch {
     kept: Kept,
     fragments: Vec<Fragment>,
     blended: Vec<Fragment>,
-    /// Light in front of each pixel, and how much of what is behind it is still seen: red, green, blue of each.
-    layers: Vec<[f32; 6]>,
+    /// Of each pixel, if anything blends in the band.
+    layers: Vec<Layer>,
     batch: Batch,
-    blocks: [Block; CHUNK_BLOCKS],
-    /// Of a chunk, those to be shaded with others of their instance: instance << 32 | place.
+    /// Pixels to be shaded with others of their instance: instance << 32 | row << 16 | column.
     strays: Vec<u64>,
     /// What this worker has spent on the frame.
     pub(super) times: StageTimes,
@@ -84,7 +88,7 @@ impl Scratch {
     /// Makes room for bands of a size, so that whoever gets the first band of a frame need not.
     pub(super) fn reserve(&mut self, width: u32, rows: u32) {
         self.target.reserve(width, rows);
-        self.strays.reserve(CHUNK_BLOCKS * 16);
+        self.strays.reserve(STRAYS + 2 * width as usize);
     }
 }
 
@@ -139,11 +143,13 @@ pub(super) fn draw_band(
         blend(frame, scratch);
         lap.end(&mut scratch.times.blend);
     }
-    write(frame, background, weight, scratch, out, &mut lap);
-    if let Some(mixed) = out.next.take() {
-        show_mixed(frame, background, past, &scratch.target, mixed, out);
-        lap.end(&mut scratch.times.convert);
+    light_up(frame, background, scratch);
+    lap.end(&mut scratch.times.shade);
+    match out.next.take() {
+        Some(mixed) => show_mixed(frame, background, past, &mut scratch.target, mixed, out),
+        None => show_sample(frame.level, &scratch.target, weight, out),
     }
+    lap.end(&mut scratch.times.convert);
 }
 
 /// First row and number of rows of a band.
@@ -281,7 +287,7 @@ fn collect_blended(frame: &Frame<'_>, band: usize, scratch: &mut Scratch) {
 /// Fills the layers with what is blended over the band.
 fn blend(frame: &Frame<'_>, scratch: &mut Scratch) {
     let Scratch { target, blended, layers, batch, .. } = scratch;
-    layers.resize(target.ids.len(), [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]);
+    layers.resize(target.ids.len(), CLEAR);
     for eight in blended.chunks(8) {
         let (ids, x, y) = lanes_of(target, eight);
         // At most eight instances, and a batch takes as many.
@@ -336,129 +342,64 @@ fn sort_and_keep_nearest(fragments: &mut Vec<Fragment>) {
 /// Light of 2 rows of 8 pixels: row, channel, lane.
 pub(super) type Block = [[[f32; 8]; 3]; 2];
 
-fn write(
-    frame: &Frame<'_>,
-    background: &Background,
-    weight: f32,
-    scratch: &mut Scratch,
-    out: &mut BandOut<'_>,
-    lap: &mut Lap,
-) {
-    let Scratch { target, layers, blocks, strays, batch, times, .. } = scratch;
+/// Puts light, as history keeps it, where the band's ids are.
+fn light_up(frame: &Frame<'_>, background: &Background, scratch: &mut Scratch) {
+    let Scratch { target, layers, strays, batch, .. } = scratch;
     let (width, rows) = (target.width as usize, target.rows as usize);
-    let y0 = target.y0 as usize;
-    let background_suffices = out.sums.is_none() && matches!(out.bytes, Bytes::Video { .. });
-    let moves = out.next.is_some();
-    // Light that nothing is put before goes straight to where history looks for it.
-    let keeps = moves && layers.is_empty();
+    let mut spots = Spots::default();
     for row in (0..rows).step_by(2) {
-        let last_row = (row + 1).min(rows - 1);
-        let n_rows = n_rows_at(row, rows);
-        write_background(background, y0, row, n_rows, width, out);
-        for first_x in (0..width).step_by(CHUNK_BLOCKS * 8) {
-            let n_blocks = (width - first_x).div_ceil(8).min(CHUNK_BLOCKS);
-            // One bit for each block with something to show.
-            let mut shown = 0u32;
-            strays.clear();
-            // Where the eights of the batch are: block, row.
-            let mut places = [(0, Rows::One(0)); EIGHTS];
-            let mut n_places = 0;
-            let at = Chunk { x: first_x, rows: [row, last_row] };
-            // By row, blocks whose light is in the target already.
-            let mut kept = [0u32; 2];
-            for n in 0..n_blocks {
-                let x = first_x + n * 8;
-                let ats = [row * target.stride + x, last_row * target.stride + x];
-                let ids = ats.map(|at| target.ids[at..].first_chunk::<8>().copied().unwrap_or([NOTHING; 8]));
-                // Inner pixels next to each other show one instance.
-                let inner = ats.map(|at| target.inner[at / 8] == 0xff);
-                let empty = inner == [false; 2]
-                    && ids.as_flattened().iter().fold(NOTHING, |all, id| all & id) == NOTHING;
-                if empty && layers.is_empty() && background_suffices {
-                    continue;
-                }
-                shown |= 1 << n;
-                if keeps && n_rows == 2 && inner == [true; 2] {
-                    let (ids, xs, ys) = checkered(frame, target, (x, row), Checker::White);
-                    batch.push(frame, &ids, 0xff, &xs, &ys);
-                    target.holes[ats[0] / 8] = Checker::Black.lanes(0);
-                    target.holes[ats[1] / 8] = Checker::Black.lanes(1);
-                    kept = kept.map(|kept| kept | 1 << n);
-                    places[n_places] = (n, Rows::Both(Checker::White));
-                    n_places += 1;
-                    if batch.is_full() {
-                        put_batch(frame, Some(target), at, batch, &places, blocks);
-                        n_places = 0;
-                    }
-                    continue;
-                }
-                for (r, row) in [row, last_row].into_iter().enumerate().take(n_rows) {
-                    if inner[r] || is_one_instance(frame, &ids[r]) {
-                        let (xs, ys) = places_of(frame, target, x, row);
-                        batch.push(frame, &ids[r], 0xff, &xs, &ys);
-                        places[n_places] = (n, Rows::One(r));
-                        n_places += 1;
-                        if keeps {
-                            kept[r] |= 1 << n;
-                        }
-                        if batch.is_full() {
-                            let target = keeps.then_some(&mut *target);
-                            put_batch(frame, target, at, batch, &places, blocks);
-                            n_places = 0;
-                        }
-                        continue;
-                    }
-                    blocks[n][r] = background.light[y0 + row].map(|light| [light; 8]);
-                    for (lane, id) in ids[r].into_iter().enumerate() {
-                        if id != NOTHING {
-                            let instance = u64::from(frame.instance_of(id));
-                            strays.push(instance << 32 | (n * 16 + r * 8 + lane) as u64);
-                        }
-                    }
-                }
-            }
-            put_batch(frame, keeps.then_some(&mut *target), at, batch, &places, blocks);
-            if shown == 0 && !moves {
+        for x in (0..width).step_by(8) {
+            let at = row * target.stride + x;
+            let is_inner = |at: usize| target.inner[at / 8] == 0xff;
+            if row + 1 < rows && is_inner(at) && is_inner(at + target.stride) {
+                // Every other pixel; of the others, those that do not lie between their neighbours, later.
+                spots.push(frame, target, batch, Spot { x, row, checker: Some(Checker::White) });
+                target.holes[at / 8] = Checker::Black.lanes(0);
+                target.holes[(at + target.stride) / 8] = Checker::Black.lanes(1);
                 continue;
             }
-            if !strays.is_empty() {
-                shade_strays(frame, target, at, strays, batch, blocks);
-            }
-            if !layers.is_empty() {
-                for (n, block) in blocks[..n_blocks].iter_mut().enumerate() {
-                    for (r, row) in [row, last_row].into_iter().enumerate() {
-                        let at = row * target.stride + first_x + n * 8;
-                        put_before(&mut block[r], &layers[at..]);
+            for row in row..row + n_rows_at(row, rows) {
+                let at = row * target.stride + x;
+                let Some(ids) = target.ids[at..].first_chunk_mut::<8>() else { continue };
+                let empty = background.packed[target.y0 as usize + row];
+                if ids.iter().fold(NOTHING, |all, id| all & id) == NOTHING {
+                    *ids = empty;
+                } else if target.inner[at / 8] == 0xff || is_one_instance(frame, ids) {
+                    // Inner pixels next to each other show one instance.
+                    spots.push(frame, target, batch, Spot { x, row, checker: None });
+                } else {
+                    for (lane, id) in ids.iter_mut().enumerate() {
+                        if *id == NOTHING {
+                            *id = empty[lane];
+                        } else {
+                            let place = (row << 16 | (x + lane)) as u64;
+                            strays.push(u64::from(frame.instance_of(*id)) << 32 | place);
+                        }
                     }
                 }
             }
-            lap.end(&mut times.shade);
-            if moves {
-                keep_light(
-                    frame.level,
-                    &blocks[..n_blocks],
-                    shown,
-                    kept,
-                    at.rows.map(|row| background.packed[y0 + row]),
-                    target,
-                    at,
-                );
-                continue;
-            }
-            for (n, block) in blocks[..n_blocks].iter_mut().enumerate() {
-                if shown >> n & 1 == 1 {
-                    let x = first_x + n * 8;
-                    write_block(frame.level, block, (x, y0 + row), (row, rows, width), weight, out);
-                }
-            }
-            lap.end(&mut times.convert);
+        }
+        if strays.len() >= STRAYS {
+            spots.shade(frame, target, batch);
+            shade_strays(frame, target, strays, batch);
         }
     }
-    if keeps {
-        history::fill(frame.level, target, frame.contrast_max);
-        lap.end(&mut times.convert);
-        shade_holes(frame, target, batch);
-        lap.end(&mut times.shade);
+    spots.shade(frame, target, batch);
+    shade_strays(frame, target, strays, batch);
+    history::fill(frame.level, target, frame.contrast_max);
+    for row in (0..rows).step_by(2) {
+        for x in (0..width).step_by(8) {
+            if target.holes[(row * target.stride + x) / 8] != 0 {
+                spots.push(frame, target, batch, Spot { x, row, checker: Some(Checker::Black) });
+            }
+        }
+    }
+    spots.shade(frame, target, batch);
+    let eights = target.ids.as_chunks_mut::<8>().0.iter_mut();
+    for (light, layers) in eights.zip(layers.as_chunks::<8>().0) {
+        if *layers != [CLEAR; 8] {
+            put_before(frame.level, light, layers);
+        }
     }
 }
 
@@ -477,79 +418,87 @@ impl Checker {
     }
 }
 
-/// Which pixels an eight of a batch is.
-#[derive(Clone, Copy)]
+/// Which pixels of the band an eight is.
+#[derive(Clone, Copy, Default)]
 struct Spot {
-    /// First column, a multiple of 8, and row of the band.
+    /// First column, a multiple of 8, and row.
     x: usize,
     row: usize,
     /// Those of this row and the next; else eight of this one.
     checker: Option<Checker>,
 }
 
-/// Ids and places of inner pixels in two rows of a block from column `x` on.
-fn checkered(
-    frame: &Frame<'_>,
-    target: &Target,
-    (x, row): (usize, usize),
-    checker: Checker,
-) -> ([Id; 8], [f32; 8], [f32; 8]) {
-    let at = row * target.stride + x;
-    let rows = [at, at + target.stride]
-        .map(|at| target.ids[at..].first_chunk::<8>().copied().unwrap_or([NOTHING; 8]));
-    let (shift_x, shift_y) = frame.camera.jitter_px();
-    let (x, y) = (x as f32 - shift_x, (target.y0 as usize + row) as f32 - shift_y);
-    let first = usize::from(checker == Checker::Black);
-    (
-        std::array::from_fn(|lane| rows[(lane + first) % 2][lane]),
-        std::array::from_fn(|lane| x + lane as f32),
-        std::array::from_fn(|lane| y + ((lane + first) % 2) as f32),
-    )
+impl Spot {
+    /// Its pixels' ids and where they are shaded: at their samples or, if they are inner ones, in their middle.
+    fn pixels(self, frame: &Frame<'_>, target: &Target) -> ([Id; 8], [f32; 8], [f32; 8]) {
+        let Self { x, row, checker } = self;
+        let at = row * target.stride + x;
+        let eight = |at: usize| target.ids[at..].first_chunk::<8>().copied().unwrap_or([NOTHING; 8]);
+        let Some(checker) = checker else {
+            let inner = target.inner[at / 8];
+            if inner == 0 || inner == 0xff {
+                let (x, y) = place_of(frame, target, x, row);
+                return (eight(at), std::array::from_fn(|lane| x + lane as f32), [y; 8]);
+            }
+            let places: [_; 8] = std::array::from_fn(|lane| place_of(frame, target, x + lane, row));
+            return (eight(at), places.map(|(x, _)| x), places.map(|(_, y)| y));
+        };
+        let ids = [eight(at), eight(at + target.stride)];
+        let (x, y) = place_of(frame, target, x, row);
+        let first = usize::from(checker == Checker::Black);
+        (
+            std::array::from_fn(|lane| ids[(lane + first) % 2][lane]),
+            std::array::from_fn(|lane| x + lane as f32),
+            std::array::from_fn(|lane| y + ((lane + first) % 2) as f32),
+        )
+    }
 }
 
-/// Shades what is still a hole.
-fn shade_holes(frame: &Frame<'_>, target: &mut Target, batch: &mut Batch) {
-    let blocks_per_row = target.stride / 8;
-    let mut spots = Spots::default();
-    for row in (0..target.rows as usize).step_by(2) {
-        for n in 0..blocks_per_row {
-            if target.holes[row * blocks_per_row + n] != 0 {
-                let (ids, xs, ys) = checkered(frame, target, (n * 8, row), Checker::Black);
-                batch.push(frame, &ids, 0xff, &xs, &ys);
-                spots.push(Spot { x: n * 8, row, checker: Some(Checker::Black) });
-                if batch.is_full() {
-                    put_batch(frame, target, batch, &mut spots);
+/// Of the eights of a batch, in its order.
+#[derive(Default)]
+struct Spots {
+    spots: [Spot; EIGHTS],
+    n: usize,
+}
+
+impl Spots {
+    /// Adds a spot whose pixels show one instance, to the batch too, which is shaded when it is full.
+    fn push(&mut self, frame: &Frame<'_>, target: &mut Target, batch: &mut Batch, spot: Spot) {
+        let (ids, x, y) = spot.pixels(frame, target);
+        batch.push(frame, &ids, 0xff, &x, &y);
+        self.spots[self.n] = spot;
+        self.n += 1;
+        if batch.is_full() {
+            self.shade(frame, target, batch);
+        }
+    }
+
+    /// Shades the batch, and puts its light where its pixels' ids were.
+    fn shade(&mut self, frame: &Frame<'_>, target: &mut Target, batch: &mut Batch) {
+        let spots = &self.spots[..std::mem::take(&mut self.n)];
+        for (eight, spot) in batch.shade(frame).iter().zip(spots) {
+            let Some(light) = eight.light.first_chunk::<3>() else { continue };
+            let from = spot.row * target.stride + spot.x;
+            let Some(checker) = spot.checker else {
+                if let Some(ids) = target.ids[from..].first_chunk_mut::<8>() {
+                    history::packed(frame.level, light, ids);
+                }
+                continue;
+            };
+            let mut packed = [0; 8];
+            history::packed(frame.level, light, &mut packed);
+            for (r, from) in [from, from + target.stride].into_iter().enumerate() {
+                let Some(ids) = target.ids[from..].first_chunk_mut::<8>() else { continue };
+                let first = checker.lanes(r).trailing_zeros() as usize;
+                for lane in (first..8).step_by(2) {
+                    ids[lane] = packed[lane];
                 }
             }
         }
     }
-    put_batch(frame, target, batch, &mut spots);
 }
 
-/// Shades a batch, and puts its light where its pixels' ids were.
-fn put_batch(frame: &Frame<'_>, target: &mut Target, batch: &mut Batch, spots: &mut Spots) {
-    for (eight, spot) in batch.shade(frame).iter().zip(spots.take()) {
-        let Some(light) = eight.light.first_chunk::<3>() else { continue };
-        let from = spot.row * target.stride + spot.x;
-        let Some(checker) = spot.checker else {
-            if let Some(ids) = target.ids[from..].first_chunk_mut::<8>() {
-                history::packed(frame.level, light, ids);
-            }
-            continue;
-        };
-        let mut packed = [0; 8];
-        history::packed(frame.level, light, &mut packed);
-        for (r, from) in [from, from + target.stride].into_iter().enumerate() {
-            let Some(ids) = target.ids[from..].first_chunk_mut::<8>() else { continue };
-            let first = checker.lanes(r).trailing_zeros() as usize;
-            for lane in (first..8).step_by(2) {
-                ids[lane] = packed[lane];
-            }
-        }
-    }
-}
-
-/// Where a pixel is shaded: at its sample or, if it is an inner one, in its middle.
+/// Where a pixel is shaded.
 fn place_of(frame: &Frame<'_>, target: &Target, x: usize, row: usize) -> (f32, f32) {
     let at = row * target.stride + x;
     let is_inner = target.inner[at / 8] >> (at % 8) & 1 == 1;
@@ -557,65 +506,23 @@ fn place_of(frame: &Frame<'_>, target: &Target, x: usize, row: usize) -> (f32, f
     (x as f32 - shift_x, (target.y0 as usize + row) as f32 - shift_y)
 }
 
-/// The same for eight pixels from column `x` on, a multiple of 8.
-fn places_of(frame: &Frame<'_>, target: &Target, x: usize, row: usize) -> ([f32; 8], [f32; 8]) {
-    let inner = target.inner[(row * target.stride + x) / 8];
-    if inner != 0 && inner != 0xff {
-        let (mut xs, mut ys) = ([0.0; 8], [0.0; 8]);
-        for lane in 0..8 {
-            (xs[lane], ys[lane]) = place_of(frame, target, x + lane, row);
-        }
-        return (xs, ys);
-    }
-    let (x, y) = place_of(frame, target, x, row);
-    (std::array::from_fn(|lane| x + lane as f32), [y; 8])
-}
-
-/// In motion, each id of a chunk makes room for the light of its pixel; blocks that are not `shown` are `empty`, and of those
-/// that are `kept` it is there.
-fn keep_light(
-    level: Level,
-    blocks: &[Block],
-    shown: u32,
-    kept: [u32; 2],
-    empty: [[u32; 8]; 2],
-    target: &mut Target,
-    Chunk { x, rows }: Chunk,
-) {
-    let n_rows = if rows[0] == rows[1] { 1 } else { 2 };
-    for (n, block) in blocks.iter().enumerate() {
-        for r in 0..n_rows {
-            if kept[r] >> n & 1 == 1 {
-                continue;
-            }
-            let at = rows[r] * target.stride + x + n * 8;
-            let Some(ids) = target.ids[at..].first_chunk_mut::<8>() else { continue };
-            if shown >> n & 1 == 1 {
-                history::packed(level, &block[r], ids);
-            } else {
-                *ids = empty[r];
-            }
-        }
-    }
-    for row in rows {
-        // The last column is its own right neighbour.
-        let last = row * target.stride + target.width as usize - 1;
-        target.ids[last + 1] = target.ids[last];
-        target.depth[last + 1] = target.depth[last];
-    }
-}
-
 /// Mixes a band's light with the past, and shows it.
 fn show_mixed(
     frame: &Frame<'_>,
     background: &Background,
     past: Option<&Past<'_>>,
-    target: &Target,
+    target: &mut Target,
     mixed: &mut [u32],
     out: &mut BandOut<'_>,
 ) {
     let (width, rows) = (target.width as usize, target.rows as usize);
     let y0 = target.y0 as usize;
+    for row in 0..rows {
+        // The last column is its own right neighbour.
+        let last = row * target.stride + width - 1;
+        target.ids[last + 1] = target.ids[last];
+        target.depth[last + 1] = target.depth[last];
+    }
     for (row, mixed) in mixed.chunks_mut(width).enumerate() {
         match past {
             Some(past) => history::mix(frame.level, past, target, row, mixed),
@@ -623,6 +530,7 @@ fn show_mixed(
         }
     }
     for row in (0..rows).step_by(2) {
+        write_background(background, y0, row, n_rows_at(row, rows), width, out);
         let pair = [row, (row + 1).min(rows - 1)];
         let empty = pair.map(|row| background.packed[y0 + row]);
         // Whole blocks of two rows at once, the others one by one.
@@ -671,24 +579,10 @@ fn is_one_instance(frame: &Frame<'_>, ids: &[Id; 8]) -> bool {
     ids.iter().all(|id| frame.instance_of(*id) == instance)
 }
 
-/// Where a chunk of blocks is in the picture and in the band.
-#[derive(Clone, Copy)]
-struct Chunk {
-    x: usize,
-    /// Of the band.
-    rows: [usize; 2],
-}
-
 /// Shades pixels whose neighbours show other things, together with others of the same instance: a kernel's price is the
 /// same for one pixel as for eight.
-fn shade_strays(
-    frame: &Frame<'_>,
-    target: &Target,
-    at: Chunk,
-    strays: &mut [u64],
-    batch: &mut Batch,
-    blocks: &mut [Block],
-) {
+fn shade_strays(frame: &Frame<'_>, target: &mut Target, strays: &mut Vec<u64>, batch: &mut Batch) {
+    let place = |stray: u64| (stray as usize & 0xffff, stray as usize >> 16 & 0xffff);
     strays.sort_unstable();
     let mut eights = strays.chunk_by(|a, b| a >> 32 == b >> 32).flat_map(|same| same.chunks(8)).peekable();
     while eights.peek().is_some() {
@@ -698,29 +592,50 @@ fn shade_strays(
             *pushed = eight;
             let (mut ids, mut xs, mut ys) = ([NOTHING; 8], [0.0; 8], [0.0; 8]);
             for (lane, stray) in eight.iter().enumerate() {
-                let place = *stray as usize & 0xffff_ffff;
-                let (x, row) = (at.x + place / 16 * 8 + place % 8, at.rows[place / 8 % 2]);
+                let (x, row) = place(*stray);
                 ids[lane] = target.ids[row * target.stride + x];
                 (xs[lane], ys[lane]) = place_of(frame, target, x, row);
             }
             batch.push(frame, &ids, all_lanes(eight.len()), &xs, &ys);
         }
         for (shaded, eight) in batch.shade(frame).iter().zip(pushed) {
-            for (lane, stray) in eight.iter().enumerate() {
-                let place = *stray as usize & 0xffff_ffff;
-                for channel in 0..3 {
-                    blocks[place / 16][place / 8 % 2][channel][place % 8] = shaded.light[channel][lane];
-                }
+            let Some(light) = shaded.light.first_chunk::<3>() else { continue };
+            let mut packed = [0; 8];
+            history::packed(frame.level, light, &mut packed);
+            for (stray, light) in eight.iter().zip(packed) {
+                let (x, row) = place(*stray);
+                target.ids[row * target.stride + x] = light;
             }
         }
     }
+    strays.clear();
 }
 
 /// Puts what is blended before light.
-fn put_before(light: &mut [[f32; 8]; 3], layers: &[[f32; 6]]) {
-    for (lane, layer) in layers.iter().enumerate().take(8) {
+fn put_before(level: Level, packed: &mut [u32; 8], layers: &[Layer; 8]) {
+    let mut light = [[0.0; 8]; 3];
+    history::unpacked(level, packed, &mut light);
+    for (lane, layer) in layers.iter().enumerate() {
         for channel in 0..3 {
             light[channel][lane] = light[channel][lane] * layer[3 + channel] + layer[channel];
+        }
+    }
+    history::packed(level, &light, packed);
+}
+
+/// Adds a band's light to the sums, and shows them.
+fn show_sample(level: Level, target: &Target, weight: f32, out: &mut BandOut<'_>) {
+    let (width, rows) = (target.width as usize, target.rows as usize);
+    for row in (0..rows).step_by(2) {
+        for x in (0..width).step_by(8) {
+            let mut block: Block = [[[0.0; 8]; 3]; 2];
+            for (row, block) in (row..rows).zip(&mut block) {
+                if let Some(light) = target.ids[row * target.stride + x..].first_chunk::<8>() {
+                    history::unpacked(level, light, block);
+                }
+            }
+            let place = (x, target.y0 as usize + row);
+            write_block(level, &mut block, place, (row, rows, width), weight, out);
         }
     }
 }
