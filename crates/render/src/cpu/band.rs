@@ -477,21 +477,18 @@ impl Spots {
     fn shade(&mut self, frame: &Frame<'_>, target: &mut Target, batch: &mut Batch) {
         let spots = &self.spots[..std::mem::take(&mut self.n)];
         for (eight, spot) in batch.shade(frame).iter().zip(spots) {
-            let Some(light) = eight.light.first_chunk::<3>() else { continue };
             let from = spot.row * target.stride + spot.x;
             let Some(checker) = spot.checker else {
                 if let Some(ids) = target.ids[from..].first_chunk_mut::<8>() {
-                    history::packed(frame.level, light, ids);
+                    *ids = eight.packed;
                 }
                 continue;
             };
-            let mut packed = [0; 8];
-            history::packed(frame.level, light, &mut packed);
             for (r, from) in [from, from + target.stride].into_iter().enumerate() {
                 let Some(ids) = target.ids[from..].first_chunk_mut::<8>() else { continue };
                 let first = checker.lanes(r).trailing_zeros() as usize;
                 for lane in (first..8).step_by(2) {
-                    ids[lane] = packed[lane];
+                    ids[lane] = eight.packed[lane];
                 }
             }
         }
@@ -599,10 +596,7 @@ fn shade_strays(frame: &Frame<'_>, target: &mut Target, strays: &mut Vec<u64>, b
             batch.push(frame, &ids, all_lanes(eight.len()), &xs, &ys);
         }
         for (shaded, eight) in batch.shade(frame).iter().zip(pushed) {
-            let Some(light) = shaded.light.first_chunk::<3>() else { continue };
-            let mut packed = [0; 8];
-            history::packed(frame.level, light, &mut packed);
-            for (stray, light) in eight.iter().zip(packed) {
+            for (stray, light) in eight.iter().zip(shaded.packed) {
                 let (x, row) = place(*stray);
                 target.ids[row * target.stride + x] = light;
             }

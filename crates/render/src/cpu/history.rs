@@ -268,8 +268,8 @@ fn eight<T>(row: &[T], x: usize) -> &[T; 8] {
 
 vectorized! {
     /// Fills the holes of a band's [`packed`] light along the direction in which it changes less; those of two rows of eight
-    /// pixels that have a hole whose neighbours differ by more than `contrast_max` (of 2047) stay. Holes are inner pixels,
-    /// in both rows or in none, and none is next to, above or below another.
+    /// pixels that have a hole whose neighbours differ by more than `contrast_max` (of 2047) stay. Holes are inner pixels;
+    /// of two rows of eight, every other one or none: all those that are no hole in the one are holes in the other.
     pub(super) fn fill(target: &mut Target, contrast_max: i32) = fill_lanes;
 }
 
@@ -280,53 +280,56 @@ fn fill_lanes<S: Isa>(target: &mut Target, contrast_max: i32) {
     let (stride, rows) = (*stride, *rows as usize);
     for row in (0..rows.saturating_sub(1)).step_by(2) {
         for block in 0..stride / 8 {
-            let at = [row * stride + block * 8, (row + 1) * stride + block * 8];
-            let of_rows = at.map(|at| u32::from(holes[at / 8]));
-            if of_rows == [0; 2] {
+            let at = row * stride + block * 8;
+            let (upper_holes, lower_holes) = (holes[at / 8], holes[(at + stride) / 8]);
+            if upper_holes == 0 {
                 continue;
             }
-            let above = (row > 0).then(|| at[0] - stride);
-            let below = (row + 2 < rows).then(|| at[1] + stride);
-            let (upper, upper_differs) = between::<S>(ids, at[0], above.zip(Some(at[1])), contrast_max);
-            let (lower, lower_differs) = between::<S>(ids, at[1], Some(at[0]).zip(below), contrast_max);
-            if (upper_differs & of_rows[0]) | (lower_differs & of_rows[1]) != 0 {
-                continue;
-            }
-            for ((at, holes_here), mean) in at.into_iter().zip(of_rows).zip([upper, lower]) {
-                holes[at / 8] = 0;
-                if let Some(own) = ids[at..].first_chunk_mut::<8>() {
-                    S::I::select(mask::<S>(holes_here), mean, S::I::load_u32(own)).store_u32(own);
-                }
-            }
-        }
-    }
-}
+            // Eight pixels of both rows, together: the holes, what is to the left of them, to the right, above and below.
+            let in_upper = mask::<S>(u32::from(upper_holes));
+            // The first pixel of a row is no hole, nor is the last.
+            let ten = |at: usize| at.checked_sub(1).and_then(|at| ids.get(at..)?.first_chunk::<10>());
+            let (Some(upper), Some(lower)) = (ten(at), ten(at + stride)) else { continue };
+            let ([upper_left @ .., _, _], [lower_left @ .., _, _]) = (upper, lower);
+            let ([_, upper_own @ .., _], [_, lower_own @ .., _]) = (upper, lower);
+            let ([_, _, upper_right @ ..], [_, _, lower_right @ ..]) = (upper, lower);
+            let left = S::I::select(in_upper, S::I::load_u32(upper_left), S::I::load_u32(lower_left));
+            let right = S::I::select(in_upper, S::I::load_u32(upper_right), S::I::load_u32(lower_right));
+            let (own_upper, own_lower) = (S::I::load_u32(upper_own), S::I::load_u32(lower_own));
+            // At a band's edge there are no two rows to be between.
+            let of_upper = match row {
+                0 => (left, right),
+                _ => (S::I::load_u32(eight(ids, at - stride)), own_lower),
+            };
+            let of_lower = match row + 2 < rows {
+                false => (left, right),
+                true => (own_upper, S::I::load_u32(eight(ids, at + 2 * stride))),
+            };
+            let up = S::I::select(in_upper, of_upper.0, of_lower.0);
+            let down = S::I::select(in_upper, of_upper.1, of_lower.1);
 
-/// What is between the neighbours of eight pixels from `at` on, and which of them (bits) have neighbours that differ by more
-/// than `contrast_max`. `rows`: where the eights above and below are, if both are in the band.
-#[inline(always)]
-fn between<S: Isa>(ids: &[u32], at: usize, rows: Option<(usize, usize)>, contrast_max: i32) -> (S::I, u32) {
-    // The first pixel of a row is no inner one, nor is the last.
-    let Some(ten) = at.checked_sub(1).and_then(|at| ids.get(at..)?.first_chunk::<10>()) else {
-        return (S::I::splat(0), 0xff);
-    };
-    let ([left @ .., _, _], [_, _, right @ ..]) = (ten, ten);
-    let (left, right) = (S::I::load_u32(left), S::I::load_u32(right));
-    let (up, down) = match rows {
-        Some((above, below)) => {
-            (S::I::load_u32(eight(&ids[above..], 0)), S::I::load_u32(eight(&ids[below..], 0)))
+            let (across, low, high) = ends::<S>(left, right);
+            let (along, low2, high2) = ends::<S>(up, down);
+            let mut differs = S::I::splat(0);
+            for (channel, most) in [contrast_max, contrast_max, contrast_max / 2].into_iter().enumerate() {
+                let range = high[channel].max(high2[channel]) - low[channel].min(low2[channel]);
+                differs = differs | range.gt(S::I::splat(most));
+            }
+            if differs.signs() != 0 {
+                continue;
+            }
+            let mean = S::I::select(across.gt(along), middle::<S>(up, down), middle::<S>(left, right));
+            holes[at / 8] = 0;
+            holes[(at + stride) / 8] = 0;
+            let in_lower = mask::<S>(u32::from(lower_holes));
+            if let Some(own) = ids[at..].first_chunk_mut::<8>() {
+                S::I::select(in_upper, mean, own_upper).store_u32(own);
+            }
+            if let Some(own) = ids[at + stride..].first_chunk_mut::<8>() {
+                S::I::select(in_lower, mean, own_lower).store_u32(own);
+            }
         }
-        None => (left, right),
-    };
-    let (across, low, high) = ends::<S>(left, right);
-    let (along, low2, high2) = ends::<S>(up, down);
-    let mut differs = S::I::splat(0);
-    for (channel, most) in [contrast_max, contrast_max, contrast_max / 2].into_iter().enumerate() {
-        let range = high[channel].max(high2[channel]) - low[channel].min(low2[channel]);
-        differs = differs | range.gt(S::I::splat(most));
     }
-    let mean = S::I::select(across.gt(along), middle::<S>(up, down), middle::<S>(left, right));
-    (mean, differs.signs())
 }
 
 /// How far the green of two pixels is apart; the lesser and the greater of each part of them.
@@ -365,7 +368,7 @@ fn unpacked_lanes<S: Isa>(packed: &[u32; 8], out: &mut [[f32; 8]; 3]) {
 
 /// `rounding` is added before the fraction is cut off.
 #[inline(always)]
-fn pack<S: Isa>(light: [S::F; 3], rounding: S::F) -> S::I {
+pub(super) fn pack<S: Isa>(light: [S::F; 3], rounding: S::F) -> S::I {
     let k = S::F::splat;
     let red = light[0].clamp01().sqrt().mul_add(k(2047.0), rounding).trunc_to_int().min(S::I::splat(2047));
     let green = light[1].clamp01().sqrt().mul_add(k(2047.0), rounding).trunc_to_int().min(S::I::splat(2047));

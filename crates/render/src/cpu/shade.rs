@@ -15,6 +15,7 @@ use scene::AlphaMode;
 
 use super::coating::{Coat, sheen_albedo};
 use super::frame::{Frame, Id};
+use super::history::pack;
 use super::lamps::{Answer, Arriving, Gloss};
 use super::sample::{Coordinates, Place, fetch, locate};
 use super::surface::{Eight, meet};
@@ -50,9 +51,10 @@ impl Batch {
     }
 
     /// Adds the pixels `lanes` (bits, at least one) of eight. They show the same instance, and it is not full.
+    #[inline]
     pub(super) fn push(&mut self, frame: &Frame<'_>, ids: &[Id; 8], lanes: u32, x: &[f32; 8], y: &[f32; 8]) {
-        if let Some(eight) = self.eights.get_mut(self.n) {
-            eight.set(frame, ids, lanes, x, y);
+        if let Some((before, [eight, ..])) = self.eights.split_at_mut_checked(self.n) {
+            eight.set(frame, before.last(), ids, lanes, x, y);
             self.n += 1;
         }
     }
@@ -197,9 +199,13 @@ fn shine_lanes<S: Isa, const RICH: bool>(frame: &Frame<'_>, eights: &mut [Eight]
     for eight in eights {
         let material = eight.material(frame);
         let light = light_of::<S, RICH>(frame, eight, material, place);
-        let n_channels = if material.alpha_mode == AlphaMode::Blend { 6 } else { 3 };
-        for channel in 0..n_channels {
-            light[channel].store(&mut eight.light[channel]);
+        if material.alpha_mode == AlphaMode::Blend {
+            for (out, light) in eight.light.iter_mut().zip(light) {
+                light.store(out);
+            }
+        } else {
+            let [red, green, blue, ..] = light;
+            pack::<S>([red, green, blue], S::F::splat(0.5)).store_u32(&mut eight.packed);
         }
     }
 }

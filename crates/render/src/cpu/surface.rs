@@ -44,20 +44,39 @@ pub(super) struct Eight {
     pub(super) from_eye: [[f32; 8]; 3],
     /// Linear RGBA, by kind.
     pub(super) texels: Texels,
-    /// Displayable linear light: red, green, blue; and, of blended surfaces alone, what they leave of the light behind them,
-    /// likewise.
+    /// Displayable light, as history keeps it; unless the surface blends.
+    pub(super) packed: [u32; 8],
+    /// If it blends, linear light, red, green, blue; and what it leaves of the light behind it, likewise.
     pub(super) light: [[f32; 8]; 6],
 }
 
 impl Eight {
-    /// Takes pixels `lanes` (bits, at least one), which show the same instance.
-    pub(super) fn set(&mut self, frame: &Frame<'_>, ids: &[Id; 8], lanes: u32, x: &[f32; 8], y: &[f32; 8]) {
+    /// Takes pixels `lanes` (bits, at least one), which show the same instance. `before`: any other eight of the frame.
+    #[inline]
+    pub(super) fn set(
+        &mut self,
+        frame: &Frame<'_>,
+        before: Option<&Self>,
+        ids: &[Id; 8],
+        lanes: u32,
+        x: &[f32; 8],
+        y: &[f32; 8],
+    ) {
         let first = ids[lanes.trailing_zeros() as usize & 7];
-        self.instance = frame.instance_of(first);
-        let geometry = frame.scene.instances[self.instance as usize].geometry;
-        self.material = frame.scene.geometries[geometry as usize].material;
-        self.is_rich = !frame.lights.is_empty() || self.material(frame).coating.is_some();
         (self.ids, self.lanes, self.x, self.y) = (*ids, lanes, *x, *y);
+        match before {
+            // Mostly of the same cluster: that saves four lookups, each of which waits for the one before.
+            Some(before) if before.ids[0] >> 7 == first >> 7 => {
+                (self.instance, self.material, self.is_rich) =
+                    (before.instance, before.material, before.is_rich);
+            }
+            _ => {
+                self.instance = frame.instance_of(first);
+                let geometry = frame.scene.instances[self.instance as usize].geometry;
+                self.material = frame.scene.geometries[geometry as usize].material;
+                self.is_rich = !frame.lights.is_empty() || self.material(frame).coating.is_some();
+            }
+        }
         if lanes != 0xff {
             for (lane, id) in self.ids.iter_mut().enumerate() {
                 if lanes >> lane & 1 == 0 {
