@@ -250,6 +250,7 @@ try {
     await page.goto("about:blank");
     await second.page.getByRole("button", { name: "Try again" }).click();
     await second.live();
+    await second.scene(DEMO);
     assert.equal(await second.text("card-title"), "");
     assert.deepEqual(second.problems, []);
     await second.page.goto("about:blank");
