@@ -430,26 +430,31 @@ struct Spot {
 
 impl Spot {
     /// Its pixels' ids and where they are shaded: at their samples or, if they are inner ones, in their middle.
+    #[inline(always)]
     fn pixels(self, frame: &Frame<'_>, target: &Target) -> ([Id; 8], [f32; 8], [f32; 8]) {
         let Self { x, row, checker } = self;
         let at = row * target.stride + x;
-        let eight = |at: usize| target.ids[at..].first_chunk::<8>().copied().unwrap_or([NOTHING; 8]);
+        let eight = |at: usize| target.ids[at..].first_chunk::<8>().unwrap_or(&[NOTHING; 8]);
         let Some(checker) = checker else {
             let inner = target.inner[at / 8];
             if inner == 0 || inner == 0xff {
                 let (x, y) = place_of(frame, target, x, row);
-                return (eight(at), std::array::from_fn(|lane| x + lane as f32), [y; 8]);
+                return (*eight(at), std::array::from_fn(|lane| x + lane as f32), [y; 8]);
             }
             let places: [_; 8] = std::array::from_fn(|lane| place_of(frame, target, x + lane, row));
-            return (eight(at), places.map(|(x, _)| x), places.map(|(_, y)| y));
+            return (*eight(at), places.map(|(x, _)| x), places.map(|(_, y)| y));
         };
-        let ids = [eight(at), eight(at + target.stride)];
+        let (upper, lower) = (eight(at), eight(at + target.stride));
         let (x, y) = place_of(frame, target, x, row);
-        let first = usize::from(checker == Checker::Black);
+        let ([even, odd], [even_y, odd_y]) = match checker {
+            Checker::White => ([upper, lower], [y, y + 1.0]),
+            Checker::Black => ([lower, upper], [y + 1.0, y]),
+        };
+        let is_even = |lane: usize| lane % 2 == 0;
         (
-            std::array::from_fn(|lane| ids[(lane + first) % 2][lane]),
+            std::array::from_fn(|lane| if is_even(lane) { even[lane] } else { odd[lane] }),
             std::array::from_fn(|lane| x + lane as f32),
-            std::array::from_fn(|lane| y + ((lane + first) % 2) as f32),
+            std::array::from_fn(|lane| if is_even(lane) { even_y } else { odd_y }),
         )
     }
 }
@@ -564,16 +569,8 @@ fn show_mixed(
 
 /// Whether all eight show the same instance.
 fn is_one_instance(frame: &Frame<'_>, ids: &[Id; 8]) -> bool {
-    if ids.contains(&NOTHING) {
-        return false;
-    }
-    // Neighbours often are of one cluster.
-    let first = ids[0] >> 7;
-    if ids.iter().all(|id| id >> 7 == first) {
-        return true;
-    }
-    let instance = frame.instance_of(ids[0]);
-    ids.iter().all(|id| frame.instance_of(*id) == instance)
+    let (low, high) = ids.iter().fold((NOTHING, 0), |(low, high), id| (low.min(*id), high.max(*id)));
+    frame.is_one_instance(low, high)
 }
 
 /// Shades pixels whose neighbours show other things, together with others of the same instance: a kernel's price is the

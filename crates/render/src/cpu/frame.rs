@@ -411,6 +411,14 @@ impl<'a> Frame<'a> {
         self.visible[(id >> 7) as usize].instance
     }
 
+    /// Whether two ids show the same instance, and with them all ids between: visible clusters are in the order of
+    /// their instances. `high` may be [`NOTHING`].
+    #[inline(always)]
+    pub(super) fn is_one_instance(&self, low: Id, high: Id) -> bool {
+        // Neighbours often are of one cluster.
+        low >> 7 == high >> 7 || (high != NOTHING && self.instance_of(low) == self.instance_of(high))
+    }
+
     /// Gives the buffers back.
     pub(super) fn finish(self, buffers: &mut FrameBuffers) {
         buffers.placed = self.placed;

@@ -200,50 +200,54 @@ fn find_inner_lanes<S: Isa>(frame: &Frame<'_>, target: &mut Target) {
         return;
     }
     let most = S::F::splat(BEND_MAX / frame.camera.focal_px);
-    let (mut depth_edge, mut id_edge) = ([0.0; 10], [NOTHING; 10]);
+    let n = stride / 8 - 1;
     for (row, inner) in inner.chunks_exact_mut(stride / 8).enumerate().take(rows) {
         // At a band's edge, how it bends next to it.
         let middle = row.clamp(1, rows - 2);
-        let depth = [row, middle - 1, middle, middle + 1].map(|row| &depth[row * stride..][..stride]);
-        let ids =
+        let [depth, above, center, below] =
+            [row, middle - 1, middle, middle + 1].map(|row| &depth[row * stride..][..stride]);
+        let [ids, above_ids, below_ids] =
             [row, row.saturating_sub(1), (row + 1).min(rows - 1)].map(|row| &ids[row * stride..][..stride]);
-        for (block, inner) in inner.iter_mut().enumerate().take(stride / 8 - 1) {
-            let x = block * 8;
-            let [left, here, right] = three(depth[0], x, &mut depth_edge);
-            let here = S::F::load(here);
-            if S::F::zero().lt(here).signs() == 0 {
-                continue;
-            }
-            let (up, center, down) = (eight(depth[1], x), eight(depth[2], x), eight(depth[3], x));
+        let (left, here, right) = (eights(depth, 7, n - 1), eights(depth, 0, n), eights(depth, 1, n));
+        let (up, center, down) = (eights(above, 0, n), eights(center, 0, n), eights(below, 0, n));
+        let (left_ids, own_ids, right_ids) = (eights(ids, 7, n - 1), eights(ids, 0, n), eights(ids, 1, n));
+        let (up_ids, down_ids) = (eights(above_ids, 0, n), eights(below_ids, 0, n));
+        for (block, inner) in inner.iter_mut().enumerate().take(n) {
+            // Nobody knows what is to the left of the first pixel, which is none; to the right of the last one it is
+            // infinitely deep.
+            let known = if block == 0 { !1 } else { !0 };
+            let before = block.wrapping_sub(1);
+            let here = S::F::load(&here[block]);
             // On a plane, depth is the mean of its neighbours'.
             let twice = here + here;
-            let across = (S::F::load(left) + S::F::load(right) - twice).abs();
-            let twice = S::F::load(center) + S::F::load(center);
-            let along = (S::F::load(up) + S::F::load(down) - twice).abs();
+            let left = S::F::load(left.get(before).unwrap_or(&[0.0; 8]));
+            let across = (left + S::F::load(&right[block]) - twice).abs();
+            let twice = S::F::load(&center[block]) + S::F::load(&center[block]);
+            let along = (S::F::load(&up[block]) + S::F::load(&down[block]) - twice).abs();
             let flat = S::F::zero().lt(here) & (here * most).ge(across.max(along));
-            let mut bits = flat.signs();
-            if block == 0 {
-                // Nobody knows what is to the left of the first pixel; to the right of the last one it is infinitely deep.
-                bits &= !1;
-            }
+            let mut bits = flat.signs() & known;
             if bits == 0 {
                 continue;
             }
-            let [left, own, right] = three(ids[0], x, &mut id_edge);
-            let (up, down) = (eight(ids[1], x), eight(ids[2], x));
-            let cluster = S::I::load_u32(own).shr::<7>();
-            let same = S::I::load_u32(left).shr::<7>().eq(cluster)
-                & S::I::load_u32(right).shr::<7>().eq(cluster)
-                & S::I::load_u32(up).shr::<7>().eq(cluster)
-                & S::I::load_u32(down).shr::<7>().eq(cluster);
+            // NOTHING is last, for signed numbers too.
+            let own = S::I::load_u32(&own_ids[block]).shr::<1>();
+            let left = S::I::load_u32(left_ids.get(before).unwrap_or(&[NOTHING; 8])).shr::<1>();
+            let right = S::I::load_u32(&right_ids[block]).shr::<1>();
+            let up = S::I::load_u32(&up_ids[block]).shr::<1>();
+            let down = S::I::load_u32(&down_ids[block]).shr::<1>();
+            let low = own.min(left.min(right)).min(up.min(down));
+            let high = own.max(left.max(right)).max(up.max(down));
+            let same_cluster = low.shr::<6>().eq(high.shr::<6>());
             // Where clusters meet, of the same instance?
-            let mut to_ask = bits & !same.signs();
-            while to_ask != 0 {
-                let lane = to_ask.trailing_zeros() as usize & 7;
-                to_ask &= to_ask - 1;
-                let instance = instance_of(frame, own[lane]);
-                for other in [left[lane], right[lane], up[lane], down[lane]] {
-                    if instance_of(frame, other) != instance {
+            let mut to_ask = bits & !same_cluster.signs();
+            if to_ask != 0 {
+                let (low, high) = (low.array(), high.array());
+                while to_ask != 0 {
+                    let lane = to_ask.trailing_zeros() as usize & 7;
+                    to_ask &= to_ask - 1;
+                    // The last bit is of a triangle's number, and set in NOTHING.
+                    let [low, high] = [low[lane], high[lane]].map(|half| (half as Id) << 1 | 1);
+                    if !frame.is_one_instance(low, high) {
                         bits &= !(1 << lane);
                     }
                 }
@@ -253,10 +257,10 @@ fn find_inner_lanes<S: Isa>(frame: &Frame<'_>, target: &mut Target) {
     }
 }
 
-/// The instance that `id` shows; of nothing, a number of none.
+/// `n` times eight elements of a row, from column `from` on.
 #[inline(always)]
-fn instance_of(frame: &Frame<'_>, id: Id) -> u32 {
-    if id == NOTHING { u32::MAX } else { frame.instance_of(id) }
+fn eights<T>(row: &[T], from: usize, n: usize) -> &[[T; 8]] {
+    &row[from..].as_chunks().0[..n]
 }
 
 /// Eight elements of a row from column `x` on.

@@ -51,7 +51,7 @@ impl Batch {
     }
 
     /// Adds the pixels `lanes` (bits, at least one) of eight. They show the same instance, and it is not full.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&mut self, frame: &Frame<'_>, ids: &[Id; 8], lanes: u32, x: &[f32; 8], y: &[f32; 8]) {
         if let Some((before, [eight, ..])) = self.eights.split_at_mut_checked(self.n) {
             eight.set(frame, before.last(), ids, lanes, x, y);

@@ -52,7 +52,7 @@ pub(super) struct Eight {
 
 impl Eight {
     /// Takes pixels `lanes` (bits, at least one), which show the same instance. `before`: any other eight of the frame.
-    #[inline]
+    #[inline(always)]
     pub(super) fn set(
         &mut self,
         frame: &Frame<'_>,
@@ -65,8 +65,8 @@ impl Eight {
         let first = ids[lanes.trailing_zeros() as usize & 7];
         (self.ids, self.lanes, self.x, self.y) = (*ids, lanes, *x, *y);
         match before {
-            // Mostly of the same cluster: that saves four lookups, each of which waits for the one before.
-            Some(before) if before.ids[0] >> 7 == first >> 7 => {
+            // Mostly the same: that saves lookups, each of which waits for the one before.
+            Some(before) if frame.is_one_instance(before.ids[0], first) => {
                 (self.instance, self.material, self.is_rich) =
                     (before.instance, before.material, before.is_rich);
             }
