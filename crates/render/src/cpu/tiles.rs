@@ -83,17 +83,20 @@ fn tiles(first: i32, last: i32, n: usize) -> std::ops::Range<usize> {
     (first.max(0) as usize / EDGE).min(end)..end
 }
 
-/// Of a square whose rows are `stride` apart; there may be fewer rows.
-fn farthest(depths: &[f32], stride: usize) -> f32 {
+/// Of a square whose rows are `stride` apart; there may be fewer rows. On its own: few squares are looked at again, and
+/// what it needs would be prepared for all.
+#[inline(never)]
+fn farthest(mut depths: &[f32], stride: usize) -> f32 {
+    // Not f32::min, which cares for NaN.
+    let farther = |a: f32, b: f32| if a < b { a } else { b };
     let mut least = [f32::INFINITY; EDGE];
-    for row in depths.chunks(stride).take(EDGE) {
-        if let Some(row) = row.first_chunk::<EDGE>() {
-            for (least, depth) in least.iter_mut().zip(row) {
-                *least = if *depth < *least { *depth } else { *least };
-            }
-        }
+    for _ in 0..EDGE {
+        let Some(row) = depths.first_chunk::<EDGE>() else { break };
+        least = std::array::from_fn(|n| farther(least[n], row[n]));
+        depths = depths.get(stride..).unwrap_or(&[]);
     }
-    least.into_iter().fold(f32::INFINITY, f32::min)
+    let [a, b, c, d, e, f, g, h] = least;
+    farther(farther(farther(a, e), farther(b, f)), farther(farther(c, g), farther(d, h)))
 }
 
 #[cfg(test)]
