@@ -8,6 +8,7 @@
 //! ```
 #![expect(
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
     clippy::cast_sign_loss,
     reason = "pixel positions are within the band and colours are clamped"
 )]
@@ -489,23 +490,29 @@ impl Spots {
                 }
                 continue;
             };
-            for (r, from) in [from, from + target.stride].into_iter().enumerate() {
-                let Some(ids) = target.ids[from..].first_chunk_mut::<8>() else { continue };
-                let first = checker.lanes(r).trailing_zeros() as usize;
-                for lane in (first..8).step_by(2) {
-                    ids[lane] = eight.packed[lane];
-                }
+            let (even, odd) = match checker {
+                Checker::White => (from, from + target.stride),
+                Checker::Black => (from + target.stride, from),
+            };
+            let light = eight.packed;
+            if let Some(ids) = target.ids[even..].first_chunk_mut::<8>() {
+                *ids = std::array::from_fn(|lane| if lane % 2 == 0 { light[lane] } else { ids[lane] });
+            }
+            if let Some(ids) = target.ids[odd..].first_chunk_mut::<8>() {
+                *ids = std::array::from_fn(|lane| if lane % 2 == 0 { ids[lane] } else { light[lane] });
             }
         }
     }
 }
 
 /// Where a pixel is shaded.
+#[inline(always)]
 fn place_of(frame: &Frame<'_>, target: &Target, x: usize, row: usize) -> (f32, f32) {
     let at = row * target.stride + x;
     let is_inner = target.inner[at / 8] >> (at % 8) & 1 == 1;
-    let (shift_x, shift_y) = if is_inner { frame.camera.jitter_px() } else { (0.0, 0.0) };
-    (x as f32 - shift_x, (target.y0 as usize + row) as f32 - shift_y)
+    let (shift_x, shift_y) = if is_inner { frame.jitter_px } else { (0.0, 0.0) };
+    // Signed, for which processors have a conversion.
+    (x as i32 as f32 - shift_x, (target.y0 + row as i32) as f32 - shift_y)
 }
 
 /// Mixes a band's light with the past, and shows it.

@@ -48,6 +48,8 @@ pub(super) struct Frame<'a> {
     pub(super) tone_mapping: ToneMapping,
     pub(super) level: Level,
     pub(super) camera: Camera,
+    /// As the camera's.
+    pub(super) jitter_px: (f32, f32),
     /// Ray through pixel (x, y) in world space, of any length: `ray[0] + ray[1] * x + ray[2] * y`.
     pub(super) ray: [Vec3; 3],
     /// Added to the level of detail of textures.
@@ -382,6 +384,7 @@ impl<'a> Frame<'a> {
             split_sum: SplitSum::get(),
             level,
             ray: [camera.ray(0.0, 0.0), camera.right, -camera.up].map(narrow3),
+            jitter_px: camera.jitter_px(),
             camera,
             lod_bias: detail.texture_bias,
             smooth: detail.full,
