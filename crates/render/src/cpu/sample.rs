@@ -118,7 +118,8 @@ fn fetch_lanes<S: Isa>(texture: &MipTexture, place: &Place, out: &mut [[f32; 8];
 fn fetched<S: Isa>(texture: &MipTexture, place: &Place) -> [S::F; 4] {
     if place.nearest {
         let texel = S::I::gather(&texture.texels, S::I::load(&place.fine.at[0]));
-        return unpacked::<S>(decoded::<S>(texture.squared, texel), 1.0 / 65025.0);
+        let (halves, whole) = decoded::<S>(texture.squared, texel);
+        return unpacked::<S>(halves, 1.0 / whole);
     }
     let mut rgba = filtered::<S>(texture, &place.fine);
     if place.blends {
@@ -142,28 +143,30 @@ fn filtered<S: Isa>(texture: &MipTexture, taps: &Taps) -> [S::F; 4] {
             at[n] = S::I::gather(texels, S::I::load(&taps.at[n]));
         }
     }
-    let mut sums = [S::I::splat(0); 2];
+    let (mut sums, mut one) = ([S::I::splat(0); 2], 0.0);
     for n in 0..4 {
-        let [red_blue, green_alpha] = decoded::<S>(texture.squared, at[n]);
+        let ([red_blue, green_alpha], whole) = decoded::<S>(texture.squared, at[n]);
+        one = whole;
         let weight = S::I::load(&taps.weights[n]);
         sums[0] = sums[0] + red_blue.mul_halves_high(weight);
         sums[1] = sums[1] + green_alpha.mul_halves_high(weight);
     }
-    // Rounding down four times, 65020 to 65024 stand for 1.
-    unpacked::<S>(sums, 1.0 / 65022.0)
+    // Rounding down four times, up to five less stand for 1.
+    unpacked::<S>(sums, 1.0 / (one - 3.0))
 }
 
-/// Red and blue, green and alpha, in halves from 0 to 65025: squares, or what is no root scaled to the same range.
+/// Red and blue, green and alpha, in halves, and what stands for 1: squares, or what is no root, a byte higher.
 #[inline(always)]
-fn decoded<S: Isa>(squared: bool, texel: S::I) -> [S::I; 2] {
-    let whole = S::I::splat(0x00ff_00ff);
-    let (red_blue, green_alpha) = (texel & whole, texel.shr::<8>() & whole);
-    let (by, and_by) = if squared {
-        (red_blue, green_alpha & S::I::splat(0xff) | S::I::splat(0x00ff_0000))
-    } else {
-        (whole, whole)
-    };
-    [red_blue.mul_halves_low(by), green_alpha.mul_halves_low(and_by)]
+fn decoded<S: Isa>(squared: bool, texel: S::I) -> ([S::I; 2], f32) {
+    if !squared {
+        let high = S::I::splat(!0x00ff_00ff);
+        return ([texel.shl::<8>() & high, texel & high], 65280.0);
+    }
+    let low = S::I::splat(0x00ff_00ff);
+    let (red_blue, green_alpha) = (texel & low, texel.shr::<8>() & low);
+    // Alpha is no root.
+    let by = green_alpha & S::I::splat(0xff) | S::I::splat(0x00ff_0000);
+    ([red_blue.mul_halves_low(red_blue), green_alpha.mul_halves_low(by)], 65025.0)
 }
 
 #[inline(always)]
