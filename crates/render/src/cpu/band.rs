@@ -137,7 +137,7 @@ pub(super) fn draw_band(
         lap.end(&mut scratch.times.blend);
     }
     if past.is_some() {
-        history::find_inner(frame.level, frame, &mut scratch.target);
+        history::find_inner(frame.level, frame, band, &mut scratch.target);
         lap.end(&mut scratch.times.convert);
     }
     if !scratch.blended.is_empty() {
@@ -451,7 +451,7 @@ impl Spot {
             Checker::White => ([upper, lower], [y, y + 1.0]),
             Checker::Black => ([lower, upper], [y + 1.0, y]),
         };
-        let is_even = |lane: usize| lane % 2 == 0;
+        let is_even = |lane: usize| lane.is_multiple_of(2);
         (
             std::array::from_fn(|lane| if is_even(lane) { even[lane] } else { odd[lane] }),
             std::array::from_fn(|lane| x + lane as f32),

@@ -184,7 +184,7 @@ vectorized! {
     /// Finds the inner pixels of a band: those that show the same smooth surface as their four neighbours. Textures there
     /// are smoothed by their mip maps, and history would blur them. So they are shaded in their middle, wherever the
     /// frame's samples are, and shown as they are. None of the target's are known yet.
-    pub(super) fn find_inner(frame: &Frame<'_>, target: &mut Target) = find_inner_lanes;
+    pub(super) fn find_inner(frame: &Frame<'_>, band: usize, target: &mut Target) = find_inner_lanes;
 }
 
 #[inline(always)]
@@ -193,7 +193,7 @@ vectorized! {
     clippy::cast_sign_loss,
     reason = "eight lanes, and sizes of bands"
 )]
-fn find_inner_lanes<S: Isa>(frame: &Frame<'_>, target: &mut Target) {
+fn find_inner_lanes<S: Isa>(frame: &Frame<'_>, band: usize, target: &mut Target) {
     let Target { depth, ids, inner, stride, rows, .. } = target;
     let (stride, rows) = (*stride, *rows as usize);
     if rows < 3 {
@@ -201,6 +201,9 @@ fn find_inner_lanes<S: Isa>(frame: &Frame<'_>, target: &mut Target) {
     }
     let most = S::F::splat(BEND_MAX / frame.camera.focal_px);
     let n = stride / 8 - 1;
+    let clusters = frame.bands.clusters(band).iter();
+    let (low, high) = clusters.fold((u32::MAX, 0), |(low, high), at| (low.min(*at), high.max(*at)));
+    let is_one_instance = low <= high && frame.is_one_instance(low << 7, high << 7);
     for (row, inner) in inner.chunks_exact_mut(stride / 8).enumerate().take(rows) {
         // At a band's edge, how it bends next to it.
         let middle = row.clamp(1, rows - 2);
@@ -212,26 +215,32 @@ fn find_inner_lanes<S: Isa>(frame: &Frame<'_>, target: &mut Target) {
         let (up, center, down) = (eights(above, 0, n), eights(center, 0, n), eights(below, 0, n));
         let (left_ids, own_ids, right_ids) = (eights(ids, 7, n - 1), eights(ids, 0, n), eights(ids, 1, n));
         let (up_ids, down_ids) = (eights(above_ids, 0, n), eights(below_ids, 0, n));
+        // Nobody knows what is to the left of the first pixel, which is none; to the right of the last one it is infinitely
+        // deep.
+        let (mut first_left, mut first_left_ids) = ([0.0; 8], [NOTHING; 8]);
+        first_left[1..].copy_from_slice(&here[0][..7]);
+        first_left_ids[1..].copy_from_slice(&own_ids[0][..7]);
         for (block, inner) in inner.iter_mut().enumerate().take(n) {
-            // Nobody knows what is to the left of the first pixel, which is none; to the right of the last one it is
-            // infinitely deep.
-            let known = if block == 0 { !1 } else { !0 };
             let before = block.wrapping_sub(1);
             let here = S::F::load(&here[block]);
             // On a plane, depth is the mean of its neighbours'.
             let twice = here + here;
-            let left = S::F::load(left.get(before).unwrap_or(&[0.0; 8]));
-            let across = (left + S::F::load(&right[block]) - twice).abs();
+            let left = S::F::load(left.get(before).unwrap_or(&first_left));
+            let right = S::F::load(&right[block]);
+            let across = (left + right - twice).abs();
             let twice = S::F::load(&center[block]) + S::F::load(&center[block]);
-            let along = (S::F::load(&up[block]) + S::F::load(&down[block]) - twice).abs();
-            let flat = S::F::zero().lt(here) & (here * most).ge(across.max(along));
-            let mut bits = flat.signs() & known;
-            if bits == 0 {
+            let (up, down) = (S::F::load(&up[block]), S::F::load(&down[block]));
+            let along = (up + down - twice).abs();
+            let something = S::F::zero().lt(left.min(right).min(up.min(down)));
+            let flat = something & (here * most).ge(across.max(along));
+            let mut bits = flat.signs();
+            if bits == 0 || is_one_instance {
+                *inner = bits as u8;
                 continue;
             }
             // NOTHING is last, for signed numbers too.
             let own = S::I::load_u32(&own_ids[block]).shr::<1>();
-            let left = S::I::load_u32(left_ids.get(before).unwrap_or(&[NOTHING; 8])).shr::<1>();
+            let left = S::I::load_u32(left_ids.get(before).unwrap_or(&first_left_ids)).shr::<1>();
             let right = S::I::load_u32(&right_ids[block]).shr::<1>();
             let up = S::I::load_u32(&up_ids[block]).shr::<1>();
             let down = S::I::load_u32(&down_ids[block]).shr::<1>();

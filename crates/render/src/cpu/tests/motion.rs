@@ -150,3 +150,84 @@ fn under_load_what_has_one_colour_keeps_it_up_to_the_edges_of_the_picture() {
         assert!(full == coarse, "{width} x {height}");
     }
 }
+
+/// Which pixels of a band are inner ones, found by each instruction set and one by one. `pixels`: what each shows (0:
+/// nothing, else which of the clusters in the band) and how often its depth is that of a slope.
+fn inner_pixels_are_found(build: &Build, pixels: &[(usize, f32)], width: u32, rows: u32) {
+    let (scene, view) = (build.scene(), View { width, height: rows, ..view_from(4.0) });
+    let mut renderer = Renderer::new(threads(1));
+    let detail = Detail { full: true, texture_bias: 0.0, lod_error_px: 0.0, contrast_max: 0 };
+    let camera = Camera::of(&view, (0.0, 0.0));
+    for level in [Level::detect(), Level::Portable] {
+        let (pool, scratch, buffers) = (&mut renderer.pool, &mut renderer.scratch[..], &mut renderer.buffers);
+        let frame = Frame::prepare(&scene, camera, level, detail, pool, scratch, buffers);
+        let clusters = frame.bands.clusters(0);
+        let mut target = raster::Target::default();
+        target.clear(width, 0, rows);
+        for y in 0..rows as usize {
+            for x in 0..width as usize {
+                let (shows, times) = pixels[(y * width as usize + x) % pixels.len()];
+                let at = y * target.stride + x;
+                if shows > 0 {
+                    target.ids[at] = clusters[(shows - 1) % clusters.len()] << 7 | (x as u32 & 127);
+                    target.depth[at] = (0.2 + 0.001 * (x + y) as f32) * times;
+                }
+            }
+        }
+        history::find_inner(level, &frame, 0, &mut target);
+        let (width, rows) = (width as usize, rows as usize);
+        let depth = |x: usize, y: usize| target.depth[y * target.stride + x];
+        let instance = |x: usize, y: usize| match target.ids[y * target.stride + x] {
+            frame::NOTHING => None,
+            id => Some(frame.instance_of(id)),
+        };
+        let most = 0.5 / camera.focal_px;
+        for y in 0..rows {
+            for x in 0..width {
+                let is_inner = target.inner[(y * target.stride + x) / 8] >> (x % 8) & 1 == 1;
+                if x == 0 || x + 1 == width {
+                    assert!(!is_inner, "at the picture's edge, row {y}");
+                    continue;
+                }
+                let middle = y.clamp(1, rows - 2);
+                let bend = |a: f32, b: f32, c: f32| (a + c - (b + b)).abs();
+                let across = bend(depth(x - 1, y), depth(x, y), depth(x + 1, y));
+                let along = bend(depth(x, middle - 1), depth(x, middle), depth(x, middle + 1));
+                let neighbours =
+                    [(x - 1, y), (x + 1, y), (x, y.saturating_sub(1)), (x, (y + 1).min(rows - 1))];
+                let is_alike = instance(x, y).is_some()
+                    && neighbours.into_iter().all(|(nx, ny)| instance(nx, ny) == instance(x, y));
+                let expected = is_alike && across.max(along) <= depth(x, y) * most;
+                assert_eq!(is_inner, expected, "column {x}, row {y}");
+            }
+        }
+        frame.finish(&mut renderer.buffers);
+    }
+}
+
+fn ball() -> Build {
+    Build::default().add(sphere(24), at(0.0, 0.0, 0.0), unlit(1.0, 1.0, 1.0, 1.0))
+}
+
+proptest! {
+    #[test]
+    fn inner_pixels_show_one_smooth_surface(
+        runs in prop::collection::vec((0usize..9, 1usize..70), 1..60),
+        bumps in prop::collection::vec(any::<u8>(), 97),
+        width in prop::sample::select(vec![16u32, 23, 40]),
+        rows in 16u32..20,
+        of_one in any::<bool>(),
+    ) {
+        let build = if of_one { ball() } else { ball().add(cube(), at(0.3, 0.0, 0.5), unlit(1.0, 0.0, 0.0, 1.0)) };
+        let shown = runs.iter().flat_map(|(shows, n)| std::iter::repeat_n(*shows, *n));
+        let times = bumps.iter().map(|bump| 1.0 + if *bump > 250 { 0.05 } else { f32::from(*bump) * 5e-6 });
+        let pixels: Vec<_> = shown.zip(times.cycle()).collect();
+        inner_pixels_are_found(&build, &pixels, width, rows);
+    }
+}
+
+#[test]
+fn between_nothing_and_what_is_twice_as_near_no_surface_is_smooth() {
+    let pixels: Vec<_> = (0..16).map(|x| (usize::from(x != 4), if x < 6 { 1.0 } else { 2.0 })).collect();
+    inner_pixels_are_found(&ball(), &pixels, 16, 16);
+}
