@@ -110,11 +110,6 @@ fn measure(
             }
         }
     }
-    if let Ok(path) = std::env::var("DUMP") {
-        let mut out = format!("P5 {} {} 255\n", picture.width, picture.height).into_bytes();
-        out.extend(&picture.y);
-        std::fs::write(path, out).ok();
-    }
     // Pixels that are not background: those that differ from their row's first.
     let width = picture.width as usize;
     let rows = picture.y.chunks(width);

@@ -48,10 +48,11 @@ pub enum ToneMapping {
 /// How fine frames in motion are; those at rest are always full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MotionDetail {
-    /// As a moving eye can see.
+    /// As a moving eye can see. Where surfaces are smooth and neighbours alike, every other pixel is shaded and the rest lies
+    /// between.
     #[default]
     Full,
-    /// Where surfaces are smooth, every other pixel is shaded and the rest lies between; and surfaces are up to three times
-    /// as far from where they should be. Quicker by a third to a half.
+    /// The same however much neighbours differ; and surfaces are up to three times as far from where they should be. Quicker
+    /// by up to a third where textures are full of detail, elsewhere by little.
     Coarse,
 }

@@ -3,9 +3,11 @@
 //!
 //! ```text
 //! opaque clusters ───────────────► depth + ids ─┐
-//! masked clusters ─► fragments ─► alpha test ─┘ ├─► shade ─► (sum up) ─► I420 or RGBA
+//! masked clusters ─► fragments ─► alpha test ─┘ ├─► shade ─► sum up (at rest) or mix (in motion) ─► I420 or RGBA
 //! blended clusters ─► fragments ─► sort, shade ─► layers ┘
 //! ```
+//! Within smooth surfaces in motion, every other pixel is shaded first, and of the others those that do not lie between
+//! their neighbours.
 #![expect(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,

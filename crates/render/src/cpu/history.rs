@@ -9,7 +9,8 @@
 //! unlike all samples around is made like them. Depths of earlier frames would tell, but did not make pictures better.
 //!
 //! All this is for edges. Within a smooth surface there is nothing to smooth that mip maps do not, and history that is looked
-//! up between pixels frame after frame blurs what they show ([`find_inner`]).
+//! up between pixels frame after frame blurs what they show ([`find_inner`]). There, half of the pixels do: the others lie
+//! between them, unless they are too unlike ([`fill`]).
 
 use super::frame::{Frame, Id, NOTHING};
 use super::halton;
