@@ -212,7 +212,8 @@ fn scene(name: &str) -> Option<Orbit> {
     }
 }
 
-/// What `cargo xtask bench raster` draws over the full picture: "1000", "1000-plain", "100-hd" and so on.
+/// What `cargo xtask bench raster` draws over the full picture or as an object: "1000", "1000-plain", "100-object-hd" and
+/// so on.
 fn ball(words: &str) -> Option<Orbit> {
     let (thousands, words) = words.split_once('-').unwrap_or((words, ""));
     let glb = convert::samples::bumpy_sphere(thousands.parse::<u32>().ok()?.checked_mul(1000)?, 1);
@@ -224,7 +225,8 @@ fn ball(words: &str) -> Option<Orbit> {
         }
     }
     let size = if words.contains("hd") { (1920, 1080) } else { (1280, 720) };
-    Some(Orbit { model, nearer: 0.3, swing: 0.0, size })
+    let nearer = if words.contains("object") { 1.0 } else { 0.3 };
+    Some(Orbit { model, nearer, swing: 0.0, size })
 }
 
 /// A surface over (u, v), each from 0 to 2 pi, seen from where du x dv points.
