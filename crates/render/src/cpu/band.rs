@@ -357,8 +357,7 @@ fn light_up(frame: &Frame<'_>, background: &Background, scratch: &mut Scratch) {
             if row + 1 < rows && is_inner(at) && is_inner(at + target.stride) {
                 // Every other pixel; of the others, those that do not lie between their neighbours, later.
                 spots.push(frame, target, batch, Spot { x, row, checker: Some(Checker::White) });
-                target.holes[at / 8] = Checker::Black.lanes(0);
-                target.holes[(at + target.stride) / 8] = Checker::Black.lanes(1);
+                [target.holes[at / 8], target.holes[(at + target.stride) / 8]] = BLACK;
                 continue;
             }
             for row in row..row + n_rows_at(row, rows) {
@@ -407,18 +406,31 @@ fn light_up(frame: &Frame<'_>, background: &Background, scratch: &mut Scratch) {
 }
 
 /// Every other pixel of two rows, as on a chess board.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Checker {
     /// With the first pixel of the upper row.
     White,
     Black,
 }
 
+/// Bits of the black pixels of the upper and of the lower row.
+const BLACK: [u8; 2] = [0xaa, 0x55];
+
 impl Checker {
-    /// Bits of its pixels in the upper (0) or lower (1) row.
-    fn lanes(self, row: usize) -> u8 {
-        if (self == Self::White) == (row == 0) { 0x55 } else { 0xaa }
+    /// Of the upper and the lower row, the one that has its even pixels, then the one that has the odd ones.
+    #[inline(always)]
+    fn even_and_odd<T>(self, [upper, lower]: [T; 2]) -> [T; 2] {
+        match self {
+            Self::White => [upper, lower],
+            Self::Black => [lower, upper],
+        }
     }
+}
+
+/// Even pixels of one eight and odd ones of another.
+#[inline(always)]
+fn woven<T: Copy>(even: &[T; 8], odd: &[T; 8]) -> [T; 8] {
+    std::array::from_fn(|lane| if lane.is_multiple_of(2) { even[lane] } else { odd[lane] })
 }
 
 /// Which pixels of the band an eight is.
@@ -447,18 +459,10 @@ impl Spot {
             let places: [_; 8] = std::array::from_fn(|lane| place_of(frame, target, x + lane, row));
             return (*eight(at), places.map(|(x, _)| x), places.map(|(_, y)| y));
         };
-        let (upper, lower) = (eight(at), eight(at + target.stride));
         let (x, y) = place_of(frame, target, x, row);
-        let ([even, odd], [even_y, odd_y]) = match checker {
-            Checker::White => ([upper, lower], [y, y + 1.0]),
-            Checker::Black => ([lower, upper], [y + 1.0, y]),
-        };
-        let is_even = |lane: usize| lane.is_multiple_of(2);
-        (
-            std::array::from_fn(|lane| if is_even(lane) { even[lane] } else { odd[lane] }),
-            std::array::from_fn(|lane| x + lane as f32),
-            std::array::from_fn(|lane| if is_even(lane) { even_y } else { odd_y }),
-        )
+        let [even, odd] = checker.even_and_odd([eight(at), eight(at + target.stride)]);
+        let [even_y, odd_y] = checker.even_and_odd([[y; 8], [y + 1.0; 8]]);
+        (woven(even, odd), std::array::from_fn(|lane| x + lane as f32), woven(&even_y, &odd_y))
     }
 }
 
@@ -492,16 +496,12 @@ impl Spots {
                 }
                 continue;
             };
-            let (even, odd) = match checker {
-                Checker::White => (from, from + target.stride),
-                Checker::Black => (from + target.stride, from),
-            };
-            let light = eight.packed;
+            let [even, odd] = checker.even_and_odd([from, from + target.stride]);
             if let Some(ids) = target.ids[even..].first_chunk_mut::<8>() {
-                *ids = std::array::from_fn(|lane| if lane % 2 == 0 { light[lane] } else { ids[lane] });
+                *ids = woven(&eight.packed, ids);
             }
             if let Some(ids) = target.ids[odd..].first_chunk_mut::<8>() {
-                *ids = std::array::from_fn(|lane| if lane % 2 == 0 { ids[lane] } else { light[lane] });
+                *ids = woven(ids, &eight.packed);
             }
         }
     }
