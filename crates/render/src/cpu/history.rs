@@ -292,21 +292,20 @@ vectorized! {
 fn fill_lanes<S: Isa>(target: &mut Target, contrast_max: i32) {
     let Target { ids, holes, stride, rows, .. } = target;
     let (stride, rows) = (*stride, *rows as usize);
+    let (mut upper_edge, mut lower_edge) = ([0; 10], [0; 10]);
     for row in (0..rows.saturating_sub(1)).step_by(2) {
-        for block in 0..stride / 8 {
-            let at = row * stride + block * 8;
-            let (upper_holes, lower_holes) = (holes[at / 8], holes[(at + stride) / 8]);
+        for x in (0..stride).step_by(8) {
+            let at = row * stride + x;
+            let upper_holes = holes[at / 8];
             if upper_holes == 0 {
                 continue;
             }
-            // Eight pixels of both rows, together: the holes, what is to the left of them, to the right, above and below.
+            // Eight pixels of both rows, together: the holes, what is to the left of them, to the right, above and below. A
+            // lane whose hole is not in the upper row has it in the lower one.
             let in_upper = mask::<S>(u32::from(upper_holes));
-            // The first pixel of a row is no hole, nor is the last.
-            let ten = |at: usize| at.checked_sub(1).and_then(|at| ids.get(at..)?.first_chunk::<10>());
-            let (Some(upper), Some(lower)) = (ten(at), ten(at + stride)) else { continue };
-            let ([upper_left @ .., _, _], [lower_left @ .., _, _]) = (upper, lower);
-            let ([_, upper_own @ .., _], [_, lower_own @ .., _]) = (upper, lower);
-            let ([_, _, upper_right @ ..], [_, _, lower_right @ ..]) = (upper, lower);
+            let [upper, lower] = [row, row + 1].map(|row| &ids[row * stride..][..stride]);
+            let [upper_left, upper_own, upper_right] = three(upper, x, &mut upper_edge);
+            let [lower_left, lower_own, lower_right] = three(lower, x, &mut lower_edge);
             let left = S::I::select(in_upper, S::I::load_u32(upper_left), S::I::load_u32(lower_left));
             let right = S::I::select(in_upper, S::I::load_u32(upper_right), S::I::load_u32(lower_right));
             let (own_upper, own_lower) = (S::I::load_u32(upper_own), S::I::load_u32(lower_own));
@@ -335,12 +334,11 @@ fn fill_lanes<S: Isa>(target: &mut Target, contrast_max: i32) {
             let mean = S::I::select(across.gt(along), middle::<S>(up, down), middle::<S>(left, right));
             holes[at / 8] = 0;
             holes[(at + stride) / 8] = 0;
-            let in_lower = mask::<S>(u32::from(lower_holes));
             if let Some(own) = ids[at..].first_chunk_mut::<8>() {
                 S::I::select(in_upper, mean, own_upper).store_u32(own);
             }
             if let Some(own) = ids[at + stride..].first_chunk_mut::<8>() {
-                S::I::select(in_lower, mean, own_lower).store_u32(own);
+                S::I::select(in_upper, own_lower, mean).store_u32(own);
             }
         }
     }
