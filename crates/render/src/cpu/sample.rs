@@ -118,8 +118,7 @@ fn fetch_lanes<S: Isa>(texture: &MipTexture, place: &Place, out: &mut [[f32; 8];
 fn fetched<S: Isa>(texture: &MipTexture, place: &Place) -> [S::F; 4] {
     if place.nearest {
         let texel = S::I::gather(&texture.texels, S::I::load(&place.fine.at[0]));
-        let (halves, whole) = decoded::<S>(texture.squared, texel);
-        return unpacked::<S>(halves, 1.0 / whole);
+        return unpacked::<S>(decoded::<S>(texture.squared, texel), 1.0 / one(texture.squared));
     }
     let mut rgba = filtered::<S>(texture, &place.fine);
     if place.blends {
@@ -143,30 +142,34 @@ fn filtered<S: Isa>(texture: &MipTexture, taps: &Taps) -> [S::F; 4] {
             at[n] = S::I::gather(texels, S::I::load(&taps.at[n]));
         }
     }
-    let (mut sums, mut one) = ([S::I::splat(0); 2], 0.0);
+    let mut sums = [S::I::splat(0); 2];
     for n in 0..4 {
-        let ([red_blue, green_alpha], whole) = decoded::<S>(texture.squared, at[n]);
-        one = whole;
+        let [red_blue, green_alpha] = decoded::<S>(texture.squared, at[n]);
         let weight = S::I::load(&taps.weights[n]);
         sums[0] = sums[0] + red_blue.mul_halves_high(weight);
         sums[1] = sums[1] + green_alpha.mul_halves_high(weight);
     }
     // Rounding down four times, up to five less stand for 1.
-    unpacked::<S>(sums, 1.0 / (one - 3.0))
+    unpacked::<S>(sums, 1.0 / (one(texture.squared) - 3.0))
 }
 
-/// Red and blue, green and alpha, in halves, and what stands for 1: squares, or what is no root, a byte higher.
+/// Red and blue, green and alpha, in halves: squares, or what is no root, a byte higher.
 #[inline(always)]
-fn decoded<S: Isa>(squared: bool, texel: S::I) -> ([S::I; 2], f32) {
+fn decoded<S: Isa>(squared: bool, texel: S::I) -> [S::I; 2] {
     if !squared {
         let high = S::I::splat(!0x00ff_00ff);
-        return ([texel.shl::<8>() & high, texel & high], 65280.0);
+        return [texel.shl::<8>() & high, texel & high];
     }
     let low = S::I::splat(0x00ff_00ff);
     let (red_blue, green_alpha) = (texel & low, texel.shr::<8>() & low);
     // Alpha is no root.
     let by = green_alpha & S::I::splat(0xff) | S::I::splat(0x00ff_0000);
-    ([red_blue.mul_halves_low(red_blue), green_alpha.mul_halves_low(by)], 65025.0)
+    [red_blue.mul_halves_low(red_blue), green_alpha.mul_halves_low(by)]
+}
+
+/// What stands for 1 among [`decoded`] halves.
+const fn one(squared: bool) -> f32 {
+    if squared { 255.0 * 255.0 } else { 255.0 * 256.0 }
 }
 
 #[inline(always)]
