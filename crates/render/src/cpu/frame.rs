@@ -48,7 +48,7 @@ pub(super) struct Frame<'a> {
     pub(super) tone_mapping: ToneMapping,
     pub(super) level: Level,
     pub(super) camera: Camera,
-    /// As the camera's.
+    /// [`Camera::jitter_px`], which is asked for each eight pixels.
     pub(super) jitter_px: (f32, f32),
     /// Ray through pixel (x, y) in world space, of any length: `ray[0] + ray[1] * x + ray[2] * y`.
     pub(super) ray: [Vec3; 3],
@@ -623,6 +623,11 @@ pub(super) struct Detail {
     pub(super) lod_error_px: f32,
     /// In motion, pixels whose neighbours differ by no more than this (square roots of light, of 2047) lie between them.
     pub(super) contrast_max: i32,
+}
+
+impl Detail {
+    /// Nothing.
+    pub(super) const FULL: Self = Self { full: true, texture_bias: 0.0, lod_error_px: 0.0, contrast_max: 0 };
 }
 
 /// Memory that frames use one after the other.

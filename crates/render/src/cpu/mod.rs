@@ -226,9 +226,9 @@ impl Renderer {
         }
         let stats = stats.unwrap_or_else(|| {
             self.show(&camera, sums.n, &mut sums.light, Output::Rest(&mut *out, faded));
-            let detail = Detail { full: true, texture_bias: 0.0, lod_error_px: 0.0, contrast_max: 0 };
             let (pool, scratch) = (&mut self.pool, &mut self.scratch[..]);
-            let frame = Frame::prepare(scene, camera, self.level, detail, pool, scratch, &mut self.buffers);
+            let frame =
+                Frame::prepare(scene, camera, self.level, Detail::FULL, pool, scratch, &mut self.buffers);
             let stats = stats_of(&frame, began, scratch);
             frame.finish(&mut self.buffers);
             stats
@@ -269,7 +269,7 @@ impl Renderer {
         let jitter_px = (halton(sample, 2) - 0.5, halton(sample, 3) - 0.5);
         let camera = Camera::of(view, jitter_px);
         // Many samples make a pixel: each may be sharper than a pixel alone could carry.
-        let detail = Detail { full: true, texture_bias: -0.75, lod_error_px: 0.0, contrast_max: 0 };
+        let detail = Detail { texture_bias: -0.75, ..Detail::FULL };
         let sums = Some((light, 1.0 / sample as f32));
         self.draw(scene, camera, detail, sums, output)
     }

@@ -156,11 +156,10 @@ fn under_load_what_has_one_colour_keeps_it_up_to_the_edges_of_the_picture() {
 fn inner_pixels_are_found(build: &Build, pixels: &[(usize, f32)], width: u32, rows: u32) {
     let (scene, view) = (build.scene(), View { width, height: rows, ..view_from(4.0) });
     let mut renderer = Renderer::new(threads(1));
-    let detail = Detail { full: true, texture_bias: 0.0, lod_error_px: 0.0, contrast_max: 0 };
     let camera = Camera::of(&view, (0.0, 0.0));
     for level in [Level::detect(), Level::Portable] {
         let (pool, scratch, buffers) = (&mut renderer.pool, &mut renderer.scratch[..], &mut renderer.buffers);
-        let frame = Frame::prepare(&scene, camera, level, detail, pool, scratch, buffers);
+        let frame = Frame::prepare(&scene, camera, level, Detail::FULL, pool, scratch, buffers);
         let clusters = frame.bands.clusters(0);
         let mut target = raster::Target::default();
         target.clear(width, 0, rows);
