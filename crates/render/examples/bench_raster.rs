@@ -27,6 +27,9 @@ use self::build::cube;
 )]
 mod build;
 
+const HD: (u32, u32) = (1280, 720);
+const FULL_HD: (u32, u32) = (1920, 1080);
+
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let mut number = |default: usize| arguments.next().and_then(|n| n.parse().ok()).unwrap_or(default).max(1);
@@ -163,7 +166,6 @@ struct Orbit {
 
 /// What can be measured.
 fn scene(name: &str) -> Option<Orbit> {
-    const HD: (u32, u32) = (1280, 720);
     let around = |model, nearer| Some(Orbit { model, nearer, swing: 0.0, size: HD });
     let one = |sheet: Sheet| model_of(vec![sheet.primitive(0)], vec![textured()]);
     if let Ok(thousands) = name.parse::<usize>() {
@@ -180,7 +182,7 @@ fn scene(name: &str) -> Option<Orbit> {
             };
             let n_triangles = if name == "full-fine" { 2_500_000 } else { 100_000 };
             let model = one(Sheet::of(n_triangles, ball));
-            let size = if name == "full-hd" { (1920, 1080) } else { HD };
+            let size = if name == "full-hd" { FULL_HD } else { HD };
             Some(Orbit { model, nearer: 0.05, swing: 0.0, size })
         }
         // Twenty balls, each within the next, of a million triangles together.
@@ -224,7 +226,7 @@ fn ball(words: &str) -> Option<Orbit> {
             *material = Material { base_color: plain, metallic: 0.0, roughness: 0.5, ..Material::default() };
         }
     }
-    let size = if words.contains("hd") { (1920, 1080) } else { (1280, 720) };
+    let size = if words.contains("hd") { FULL_HD } else { HD };
     let nearer = if words.contains("object") { 1.0 } else { 0.3 };
     Some(Orbit { model, nearer, swing: 0.0, size })
 }
